@@ -1,0 +1,15 @@
+"""The one exception that the command line turns into one line and exit code 2."""
+
+from __future__ import annotations
+
+
+class ParamlintError(Exception):
+    """Bad input: `message` says what is wrong, `where` where, `hint` what to do. Never the user's traceback."""
+
+    def __init__(self, message: str, *, where: str = "", hint: str = "", traceback: str = "") -> None:
+        super().__init__(message)
+        self.message, self.where, self.hint, self.traceback = message, where, hint, traceback
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.message}" if self.where else self.message
+        return f"{text}; {self.hint}" if self.hint else text

@@ -1,0 +1,77 @@
+"""The groups as the user has them, over one or several optimizers: plain data, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from paramlint.parameter import Destination, Location, Plain
+
+
+@dataclass(frozen=True)
+class Member:
+    """One tensor in a group.
+
+    `name` is the model's name for it (the first one, as in the inventory), None when the tensor is not the model's.
+    `given` is the name the user paired it with, if any. `leaf` is False for the result of an operation.
+    """
+
+    name: str | None
+    shape: tuple[int, ...]
+    trainable: bool = True
+    given: str | None = None
+    leaf: bool = True
+    use_muon: bool | None = None
+
+
+@dataclass(frozen=True)
+class Group:
+    """One param group.
+
+    `options` are its keys without `params`, as the user wrote them (defaults of the optimizer are in
+    `OptimizerUse.options`). `half` is set where the call itself says who gets the group (Moonlight's two lists, a
+    dict keyed "muon" and "adamw"). `container` is the type that held the tensors: "list", "set", "generator", ...
+    """
+
+    index: int
+    members: tuple[Member, ...]
+    options: Mapping[str, Plain] = field(default_factory=dict)
+    half: Destination | None = None
+    container: str = "list"
+
+
+@dataclass(frozen=True)
+class OptimizerUse:
+    """One optimizer, or one list of groups that has no optimizer yet (`class_name` None).
+
+    `label` is what findings call it ("Muon", "AdamW #2", "groups"). `profile` is the name of the profile it was
+    recognised as, `assumed` True where that is the likeliest reading of the groups' keys rather than a class.
+    `recorded` is True where the package is not installed and a recorder stood in. `refusal` is the error of a
+    constructor that did not accept its arguments.
+    """
+
+    label: str
+    groups: tuple[Group, ...]
+    class_name: str | None = None
+    profile: str | None = None
+    assumed: bool = False
+    version: str | None = None
+    options: Mapping[str, Plain] = field(default_factory=dict)
+    container: str = "list"
+    recorded: bool = False
+    refusal: str | None = None
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """All groups of all optimizers. `source` says how it was made, for the report's first line."""
+
+    optimizers: tuple[OptimizerUse, ...]
+    source: Literal["live", "listed", "script", "checkpoint", "plan"] = "live"
+    location: Location | None = None
+    notes: tuple[str, ...] = ()
+
+    def label(self, use: OptimizerUse, group: Group) -> str:
+        """How findings name a group: `Muon group 0`; just the optimizer's label where it has one group."""
+        return use.label if len(use.groups) == 1 else f"{use.label} group {group.index}"

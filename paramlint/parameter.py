@@ -1,0 +1,165 @@
+"""What is known of one parameter, and of all of a model's: plain data, no torch.
+
+An `Inventory` is made in two steps. `paramlint.model` reads the facts off a live model (names, shapes, modules,
+accessors, and the uses that a trace finds). `paramlint.roles` adds what follows from them (role, evidence,
+destination). Both are the same types, so that facts travel between processes, and to disk, on their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from math import prod
+from typing import Literal
+
+Confidence = Literal["certain", "likely", "guess"]
+Destination = Literal["muon", "adam"]
+Layer = Literal["identity", "use", "module", "accessor", "structure", "shape", "name"]
+Plain = None | bool | int | float | str | tuple["Plain", ...] | Mapping[str, "Plain"]
+
+#: Evidence layers, strongest first.
+LAYERS: tuple[Layer, ...] = ("identity", "use", "module", "accessor", "structure", "shape", "name")
+
+
+@dataclass(frozen=True)
+class Location:
+    """A place in a source file. Lines and columns count from 1; columns count characters."""
+
+    path: str
+    line: int
+    column: int = 1
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Site:
+    """One place in the module tree where a parameter is registered: `module` is '' for the root."""
+
+    name: str
+    module: str
+    attribute: str
+
+
+@dataclass(frozen=True)
+class Use:
+    """One place in a traced forward where a parameter is read."""
+
+    op: str
+    operand: int
+    batch_dims: int = 0
+    splits: tuple[int, ...] = ()
+    groups: int = 1
+    from_input: bool = False
+    to_output: bool = False
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One fact that speaks for a role."""
+
+    layer: Layer
+    role: str
+    text: str
+    confidence: Confidence = "certain"
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One `nn.Parameter`, identified by its tensor.
+
+    `name` is the first that `named_parameters()` yields, wrapper prefixes stripped; `aliases` are the others (tied
+    weights). `shape` is the global shape of a sharded tensor; () with `state` "uninitialized" for a lazy one.
+    `splits` are the row counts of the parts of a fused matrix, () where there is one part or they are not known.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    trainable: bool
+    sites: tuple[Site, ...]
+    state: Literal["ok", "uninitialized", "flat", "emptied", "quantized"] = "ok"
+    sparse: bool = False
+    use_muon: bool | None = None
+    uses: tuple[Use, ...] = ()
+    role: str = "unknown"
+    confidence: Confidence = "guess"
+    destination: Destination = "adam"
+    evidence: tuple[Evidence, ...] = ()
+    splits: tuple[int, ...] = ()
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """The other names of the same tensor, in the order of the module tree."""
+        return tuple(s.name for s in self.sites if s.name != self.name)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def effective_ndim(self) -> int:
+        """How many dimensions are longer than one: 1 for `(C, 1, 1)`, `[1, N]`, `[N, 1]`."""
+        return sum(d > 1 for d in self.shape)
+
+    @property
+    def numel(self) -> int:
+        return prod(self.shape)
+
+    @property
+    def why(self) -> str:
+        """The evidence that decided the role, in one line."""
+        return self.evidence[0].text if self.evidence else "nothing speaks for a role"
+
+
+@dataclass(frozen=True)
+class Module:
+    """One module of the tree, in the order of `named_modules()`.
+
+    `classes` are the qualified names of its class and its bases, nearest first, without `nn.Module` and `object`.
+    `sizes` holds the plain public attributes that say what the module does (`in_features`, `groups`, ...).
+    """
+
+    path: str
+    classes: tuple[str, ...]
+    sizes: Mapping[str, Plain] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Accessors:
+    """What the model's own library says of it. Paths are module paths, names are parameter names."""
+
+    input_embeddings: tuple[str, ...] = ()
+    output_embeddings: tuple[str, ...] = ()
+    classifiers: tuple[str, ...] = ()
+    first_layers: tuple[str, ...] = ()
+    no_weight_decay: tuple[str, ...] = ()
+    base: str | None = None
+    config: Mapping[str, Plain] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """The ordered parameters of a model with everything known about each. Tied tensors stand once."""
+
+    model: str
+    parameters: tuple[Parameter, ...]
+    modules: tuple[Module, ...] = ()
+    accessors: Accessors = field(default_factory=Accessors)
+    location: Location | None = None
+    built_on: str = "live"
+    notes: tuple[str, ...] = ()
+    policy: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """Twelve hex digits over names, shapes and `requires_grad`, in order: equal for equal parameter lists."""
+        text = "\n".join(f"{p.name} {p.shape} {p.trainable} {p.aliases}" for p in self.parameters)
+        return sha256(text.encode()).hexdigest()[:12]
+
+    def find(self, name: str) -> Parameter | None:
+        """The parameter of that name or alias."""
+        for p in self.parameters:
+            if p.name == name or name in p.aliases:
+                return p
+        return None

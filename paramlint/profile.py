@@ -1,0 +1,126 @@
+"""What is known of roles, policies and optimizers: the shapes of the data in `rules/`. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from paramlint.parameter import Destination, Plain
+
+CallShape = Literal[
+    "two-optimizers",  # takes Muon parameters only; the user builds a second optimizer for the rest
+    "flagged-groups",  # one optimizer, a key in each group says which half
+    "two-lists",  # muon_params=[...], adamw_params=[...]
+    "shape-routed",  # one optimizer that decides by shape, flags may overrule
+    "attribute",  # reads param.use_muon, set by a rule unless the user did
+    "norm-per-group",  # Scion: a norm in each group, no Adam half
+    "elementwise",  # no Muon half at all: AdamW, SGD
+]
+NdimAction = Literal["accept", "flatten", "batch", "error", "adam"]
+
+
+@dataclass(frozen=True)
+class Role:
+    """What a parameter can be for. `decay` is the usual weight decay: "yes", "no", or "policy" where sources differ."""
+
+    name: str
+    meaning: str
+    decay: Literal["yes", "no", "policy"]
+    example: str
+    source: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """What one policy says of one role.
+
+    `to` is what the policy allows; `plan` what is written when it allows either. `strength` is that of the evidence:
+    A several sources agree and none contradicts, B majority, C genuinely split.
+    """
+
+    to: Literal["muon", "adam", "either"]
+    plan: Destination
+    strength: Literal["A", "B", "C"]
+    muon: tuple[str, ...] = ()
+    adam: tuple[str, ...] = ()
+    source: tuple[str, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Which roles go to Muon where sources disagree. Every role of `roles.toml` has a ruling."""
+
+    name: str
+    summary: str
+    source: tuple[str, ...]
+    rulings: Mapping[str, Ruling]
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Which keys a group may have. exact: these and no others; superset: at least these; any: others are ignored;
+    none: there are no groups. `ignored` are keys that people pass and this optimizer does nothing with."""
+
+    strictness: Literal["exact", "superset", "any", "none"]
+    muon: tuple[str, ...] = ()
+    adam: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What one optimizer implementation accepts and does.
+
+    `classes` are the qualified names under which the class may be found (`torch.optim.Muon`,
+    `torch.optim._muon.Muon`); `imports` those of them that a user writes, for the recorder. `ndim` maps "1".."5" to
+    what the Muon half does with a tensor of that many dimensions; `ndim_checked` when a refusal comes. `lr_scale`
+    is the factor on lr of the Muon half for a weight of `A` rows and `B` columns: kj = sqrt(max(1, A/B)),
+    rms = 0.2 sqrt(max(A, B)), spectral = sqrt(A/B), sqrt-max = sqrt(max(A, B)), none = 1. `lr_class` says whether lr
+    is of Muon's size (0.02) or of Adam's (3e-4).
+    """
+
+    name: str
+    title: str
+    call_shape: CallShape
+    classes: tuple[str, ...]
+    imports: tuple[str, ...]
+    evidence: Literal["ran", "read"]
+    source: tuple[str, ...]
+    aliases: tuple[str, ...] = ()
+    distribution: str | None = None
+    install: str | None = None
+    versions: str | None = None
+    checked_version: str | None = None
+    requires_python: str | None = None
+    family: Literal["muon", "elementwise"] = "muon"
+    flag_key: str | None = None
+    flag_muon: tuple[Plain, ...] = ()
+    flag_adam: tuple[Plain, ...] = ()
+    unflagged: Literal["error", "muon", "adam", "shape"] = "muon"
+    shape_rule: str | None = None
+    muon_argument: str | None = None
+    adam_argument: str | None = None
+    keys: Keys = field(default_factory=lambda: Keys("any"))
+    defaults: Mapping[str, Plain] = field(default_factory=dict)
+    muon_defaults: Mapping[str, Plain] = field(default_factory=dict)
+    adam_defaults: Mapping[str, Plain] = field(default_factory=dict)
+    ndim: Mapping[str, NdimAction] = field(default_factory=dict)
+    ndim_checked: Literal["constructor", "step", "never"] = "never"
+    ndim_error: str | None = None
+    lr_scale: Mapping[str, str] = field(default_factory=dict)
+    lr_class: Mapping[str, str] = field(default_factory=dict)
+    lr_key: str = "lr"
+    decay_key: str = "weight_decay"
+    aux_lr: Literal["own", "same", "none"] = "own"
+    frozen: Literal["skip", "decay", "crash"] = "skip"
+    grad_none: str | None = None
+    named: Literal["ok", "error", "required"] = "ok"
+    sparse: Literal["ok", "error"] = "error"
+    closure: Literal["ok", "error"] = "ok"
+    process_group: bool = False
+    fsdp: Literal["none", "fsdp1", "fsdp2", "unknown"] = "unknown"
+    fused_split: tuple[str, ...] = ()
+    known_bugs: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()

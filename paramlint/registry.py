@@ -1,0 +1,124 @@
+"""The rules: codes, names, severities; and where `rules/` lies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from paramlint.errors import ParamlintError
+from paramlint.finding import Severity
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One thing that can be wrong. `severity` is the usual one: a finding may be milder. `needs` are what the rule
+    looks at: "model", "groups", "profile"."""
+
+    code: str
+    name: str
+    severity: Severity
+    summary: str
+    needs: tuple[Literal["model", "groups", "profile"], ...]
+    fix: Literal["none", "safe", "unsafe"] = "none"
+
+
+_MG: tuple[Literal["model", "groups", "profile"], ...] = ("model", "groups")
+_MGP: tuple[Literal["model", "groups", "profile"], ...] = ("model", "groups", "profile")
+
+RULES: tuple[Rule, ...] = (
+    Rule("PML101", "uncovered-parameter", "error", "a trainable parameter is in no group: it is never trained", _MG),
+    Rule("PML102", "duplicate-parameter", "error", "one tensor is in two groups, two optimizers, or twice in one", _MG),
+    Rule("PML103", "foreign-parameter", "error", "a group holds a tensor that is not the model's", _MG),
+    Rule("PML104", "frozen-in-group", "warning", "a parameter with requires_grad=False is in a group", _MGP),
+    Rule("PML105", "empty-group", "warning", "a group or an optimizer has no parameters", ("groups",)),
+    Rule("PML106", "unstable-order", "error", "parameters come from a set: their order is not stable", ("groups",)),
+    Rule("PML107", "late-parameter", "error", "a parameter did not exist yet when the groups were made", _MG),
+    Rule("PML108", "siblings-split", "warning", "the same parameter of repeated blocks is in different groups", _MG),
+    Rule("PML110", "sharded-too-early", "error", "parameters are already flattened or emptied by sharding", ("model",)),
+    Rule("PML201", "embedding-in-muon", "error", "an embedding is in a Muon group", _MG),
+    Rule("PML202", "head-in-muon", "error", "an output head is in a Muon group", _MG),
+    Rule("PML203", "tied-in-muon", "error", "a tensor shared by embedding and head is in a Muon group", _MG),
+    Rule(
+        "PML204",
+        "vector-in-muon",
+        "error",
+        "a tensor that is 1-D or less in effect is in a Muon group",
+        _MG,
+    ),
+    Rule("PML205", "position-in-muon", "error", "a position table, relative bias or token is in a Muon group", _MG),
+    Rule("PML206", "elementwise-in-muon", "error", "a tensor that is never a matmul operand is in a Muon group", _MG),
+    Rule("PML207", "depthwise-in-muon", "warning", "a depthwise or grouped convolution is in a Muon group", _MG),
+    Rule("PML208", "ndim-not-accepted", "error", "the optimizer refuses a tensor of this many dimensions", _MGP),
+    Rule("PML209", "stack-flattened", "error", "an expert stack is in an optimizer that flattens it", _MGP),
+    Rule("PML210", "conv-batched", "warning", "a convolution is in an optimizer that batches it", _MGP),
+    Rule("PML211", "input-projection-in-muon", "warning", "the first layer on continuous input is in Muon", _MG),
+    Rule("PML212", "fused-matrix", "warning", "a fused matrix is orthogonalised as one", _MG),
+    Rule("PML213", "contested-role", "note", "sources disagree on where this role belongs", _MG),
+    Rule("PML214", "hidden-matrix-not-in-muon", "warning", "a hidden matrix is left to Adam", _MG),
+    Rule(
+        "PML215",
+        "transposed-layout",
+        "warning",
+        "stored transposed: its lr scale takes the wrong axis",
+        _MGP,
+    ),
+    Rule("PML216", "role-is-a-guess", "note", "only a name speaks for this role", ("model",)),
+)
+
+
+@cache
+def by_code() -> dict[str, Rule]:
+    return {r.code: r for r in RULES}
+
+
+def rule(code: str) -> Rule:
+    """The rule of a code or a name, in any case.
+
+    Raises:
+        ParamlintError: there is none; with the nearest one.
+    """
+    for r in RULES:
+        if code.upper() == r.code or code.lower() == r.name:
+            return r
+    near = get_close_matches(code.upper(), by_code(), 1) or get_close_matches(code.lower(), [r.name for r in RULES], 1)
+    raise ParamlintError(
+        f"no rule {code!r}", hint=f"did you mean {near[0]}?" if near else "`paramlint rules` lists them"
+    )
+
+
+def matches(code: str, selectors: Iterable[str]) -> str | None:
+    """The longest of the selectors (codes, prefixes of codes, names, or ALL) that takes in this code."""
+    found = [s for s in selectors if s == "ALL" or code.startswith(s.upper()) or by_code()[code].name == s]
+    return max(found, key=lambda s: 0 if s == "ALL" else len(s), default=None)
+
+
+def check_selectors(selectors: Iterable[str], where: str) -> None:
+    """Every selector takes in at least one rule.
+
+    Raises:
+        ParamlintError: one does not; with the nearest code.
+    """
+    for s in selectors:
+        if s != "ALL" and not any(r.code.startswith(s.upper()) or r.name == s for r in RULES):
+            near = get_close_matches(s.upper(), by_code(), 1) or get_close_matches(s, [r.name for r in RULES], 1)
+            raise ParamlintError(
+                f"no rule matches {s!r}",
+                where=where,
+                hint=f"did you mean {near[0]!r}?" if near else "`paramlint rules` lists them",
+            )
+
+
+def rules_dir() -> Path:
+    """The folder of rule pages and knowledge: inside an installed package, or beside the package in a checkout."""
+    package = Path(__file__).resolve().parent
+    shipped = package / "rules"
+    return shipped if shipped.is_dir() else package.parent / "rules"
+
+
+def page(code: str) -> str:
+    """The Markdown page of a rule."""
+    return (rules_dir() / f"{code}.md").read_text(encoding="utf-8")
