@@ -18,6 +18,9 @@ CallShape = Literal[
     "elementwise",  # no Muon half at all: AdamW, SGD
 ]
 NdimAction = Literal["accept", "flatten", "batch", "error", "adam"]
+LrScale = Literal["kj", "rms", "spectral", "sqrt-max", "none"]
+LrClass = Literal["muon", "adam", "fifth-of-adam", "own"]
+ShapeRule = Literal["timm", "ndim>=2", "ndim==2", "deepspeed", "megatron"]
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,9 @@ class Profile:
     what the Muon half does with a tensor of that many dimensions; `ndim_checked` when a refusal comes. `lr_scale`
     is the factor on lr of the Muon half for a weight of `A` rows and `B` columns: kj = sqrt(max(1, A/B)),
     rms = 0.2 sqrt(max(A, B)), spectral = sqrt(A/B), sqrt-max = sqrt(max(A, B)), none = 1. `lr_class` says whether lr
-    is of Muon's size (0.02) or of Adam's (3e-4).
+    is of Muon's size (0.02), of Adam's (3e-4), a fifth of that, or of a size of its own. Both have a row "default" and
+    one for each value of the option `lr_scale_key` that changes them (the value in lower case).
+    `second_flag` is a key that is read where `flag_key` does not decide; true means Muon.
     """
 
     name: str
@@ -99,7 +104,8 @@ class Profile:
     flag_muon: tuple[Plain, ...] = ()
     flag_adam: tuple[Plain, ...] = ()
     unflagged: Literal["error", "muon", "adam", "shape"] = "muon"
-    shape_rule: str | None = None
+    second_flag: str | None = None
+    shape_rule: ShapeRule | None = None
     muon_argument: str | None = None
     adam_argument: str | None = None
     keys: Keys = field(default_factory=lambda: Keys("any"))
@@ -109,8 +115,9 @@ class Profile:
     ndim: Mapping[str, NdimAction] = field(default_factory=dict)
     ndim_checked: Literal["constructor", "step", "never"] = "never"
     ndim_error: str | None = None
-    lr_scale: Mapping[str, str] = field(default_factory=dict)
-    lr_class: Mapping[str, str] = field(default_factory=dict)
+    lr_scale: Mapping[str, LrScale] = field(default_factory=dict)
+    lr_class: Mapping[str, LrClass] = field(default_factory=dict)
+    lr_scale_key: str | None = None
     lr_key: str = "lr"
     decay_key: str = "weight_decay"
     aux_lr: Literal["own", "same", "none"] = "own"

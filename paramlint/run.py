@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from paramlint.finding import SEVERITIES, Finding, Severity
 from paramlint.group import Proposal
-from paramlint.parameter import Inventory
+from paramlint.parameter import Destination, Inventory
 
 
 @dataclass(frozen=True)
 class Run:
-    """One target, checked. `proposal` is None where there were no groups to check."""
+    """One target, checked. `proposal` is None where there were no groups to check.
+
+    `routed` says who updates each trainable parameter, by name: its group does, or should where there are no groups.
+    """
 
     target: str
     inventory: Inventory
@@ -20,6 +24,7 @@ class Run:
     policy: str = "default"
     profile: str | None = None
     notes: tuple[str, ...] = ()
+    routed: Mapping[str, Destination] = field(default_factory=dict)
 
     def count(self, severity: Severity) -> int:
         return sum(f.severity == severity for f in self.findings)

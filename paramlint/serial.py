@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -38,7 +38,7 @@ def decode(cls: type[T], data: Any) -> T:
     Raises:
         TypeError: a field without a default is missing.
     """
-    return cast(T, _decoder(cls)(data))
+    return cast(T, _decoder(cast(Hashable, cls))(data))
 
 
 def _same(value: Any) -> Any:
@@ -72,7 +72,7 @@ def _decoder(hint: Any) -> Callable[[Any], Any]:
     if origin in (Union, types.UnionType):
         inner = [a for a in args if a is not type(None)]
         if len(inner) == 1 and is_dataclass(inner[0]):
-            some = _decoder(inner[0])
+            some = _decoder(cast(Hashable, inner[0]))
             return lambda value: None if value is None else some(value)
     return _plain
 

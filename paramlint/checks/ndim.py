@@ -1,0 +1,62 @@
+"""PML208, PML209, PML210: tensors of more than two dimensions, and what the optimizer does with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from paramlint.checks.context import Context, Placement
+from paramlint.checks.in_muon import verdict
+from paramlint.checks.making import judged, of_role, sources
+from paramlint.finding import Finding
+from paramlint.parameter import Parameter
+
+_WHEN = {"constructor": "its constructor refuses", "step": "its first step fails on", "never": "it does not take"}
+_FLATTENED = "flattening makes one matrix of all experts: their updates are coupled, and the step is far too small"
+_BATCHED = "measured first update of a Conv1d (64, 16, 3): RMS 0.55 batched, 0.12 to 0.15 flattened, at the same lr"
+
+
+def check(ctx: Context) -> Iterator[Finding]:
+    for place, p in judged(ctx, "muon"):
+        if place.action == "error":
+            graver = verdict(ctx, place, p)
+            if graver is None or graver.severity != "error":
+                yield _refused(ctx, place, p)
+        elif place.action == "flatten" and p.role == "expert-stack":
+            yield of_role(
+                "PML209",
+                p,
+                f"expert stack in {place.label}, which flattens it into one matrix",
+                "move it to the AdamW half, or use an optimizer that takes the first dimension as a batch",
+                place=place,
+                details=(_FLATTENED, *_profile(place), *sources(ctx, p.role)),
+            )
+        elif place.action == "batch" and p.role == "conv-filter":
+            yield of_role(
+                "PML210",
+                p,
+                f"convolution in {place.label}, which orthogonalises slices of it, not the filter bank",
+                "move it to the AdamW half, or use an optimizer (or an option) that flattens it",
+                place=place,
+                details=(_BATCHED, *_profile(place)),
+            )
+
+
+def _refused(ctx: Context, place: Placement, p: Parameter) -> Finding:
+    """The number of dimensions is a fact: this is an error even where the role is a guess."""
+    assert place.profile is not None  # an action comes from a profile
+    when = _WHEN[place.profile.ndim_checked]
+    said = (place.profile.ndim_error,) if place.profile.ndim_error else ()
+    return Finding(
+        "PML208",
+        "error",
+        f"{p.ndim}-D tensor in {place.label} ({place.profile.name}): {when} it",
+        "move it to the AdamW half, or use an optimizer that takes this shape",
+        (p.name,),
+        place.label,
+        None,
+        (*said, f"{p.role}: {p.why}"),
+    )
+
+
+def _profile(place: Placement) -> tuple[str, ...]:
+    return (f"optimizer profile: {place.profile.name}",) if place.profile else ()

@@ -1,0 +1,143 @@
+"""What to look at: the command line over the configuration, and the looking itself."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from paramlint import selection
+from paramlint.cli.failure import note, report
+from paramlint.cli.options import ModelOptions
+from paramlint.config import Config, Settings, TargetConfig, load
+from paramlint.errors import ParamlintError
+from paramlint.pipeline import Job, analyse
+from paramlint.run import Run
+from paramlint.selection import Selection
+
+if TYPE_CHECKING:
+    from paramlint.knowledge import Knowledge
+
+
+def configuration(options: ModelOptions) -> Config:
+    if options.isolated and options.config:
+        raise click.UsageError("--isolated and --config exclude each other")
+    if options.isolated:
+        return Config()
+    if options.config and not options.config.is_file():
+        raise ParamlintError("no such file", where=str(options.config))
+    return load(options.config)
+
+
+def jobs(
+    options: ModelOptions,
+    config: Config,
+    *,
+    objects: tuple[str, ...] = (),
+    profile: str | None = None,
+    chosen: Selection | None = None,
+) -> list[Job]:
+    """One job for the target named, or one for each target of the configuration.
+
+    Raises:
+        click.UsageError: no target is named and the configuration has none.
+    """
+    if options.target is not None:
+        found = config.target(options.target)
+        entries = [found or TargetConfig(options.target, options.target)]
+    else:
+        entries = list(config.targets.values())
+        if not entries:
+            where = f"{config.path.name} has none" if config.path else "no configuration file was found"
+            raise click.UsageError(
+                f"Missing argument 'TARGET': {where}. Say what builds the model, such as train.py:build."
+            )
+    return [_job(entry, options, config, objects, profile, chosen or Selection()) for entry in entries]
+
+
+def _job(
+    entry: TargetConfig,
+    options: ModelOptions,
+    config: Config,
+    objects: tuple[str, ...],
+    profile: str | None,
+    chosen: Selection,
+) -> Job:
+    project, own = config.settings, entry.settings
+    return Job(
+        label=options.target or entry.name,
+        target=entry.target,
+        kwargs={**entry.kwargs, **options.kwargs},
+        objects=objects or own.objects or project.objects,
+        profile=profile or own.profile or project.profile,
+        policy=options.policy or own.policy or project.policy or "default",
+        roles=_roles(project, own),
+        codes=selection.codes((project.selection, own.selection, chosen)),
+        knowledge=config.knowledge,
+        timeout=options.timeout or own.timeout or project.timeout,
+        memory_limit=options.memory_limit or own.memory_limit or project.memory_limit,
+        allow_network=options.allow_network,
+        device=options.device,
+        show_output=options.verbose,
+    )
+
+
+def _roles(project: Settings, own: Settings) -> dict[str, str]:
+    """The last pattern that matches decides: a target's own come after the project's."""
+    return {**{k: v for k, v in project.roles.items() if k not in own.roles}, **own.roles}
+
+
+def look(
+    all_jobs: Sequence[Job], options: ModelOptions, *, checks: bool
+) -> tuple[list[Run], Mapping[str, ParamlintError]]:
+    """All runs, and the errors of the targets that could not be looked at, which are reported here."""
+    runs, failures = [], {}
+    for job in all_jobs:
+        start = time.monotonic()
+        try:
+            with _progress(f"building {job.target}", options):
+                run = analyse(job, checks=checks)
+        except ParamlintError as e:
+            report(e)
+            failures[job.label] = e
+            continue
+        runs.append(run)
+        if options.verbose:
+            note(f"{job.label}: {_done(run, time.monotonic() - start)}")
+        if not options.quiet:
+            for text in run.notes:
+                note(f"{job.label}: {text}" if len(all_jobs) > 1 else text)
+    return runs, failures
+
+
+def _done(run: Run, seconds: float) -> str:
+    groups = f"; groups {run.proposal.source}" if run.proposal else ""
+    profile = f"; profile {run.profile}" if run.profile else ""
+    return (
+        f"{run.inventory.model} built on {run.inventory.built_on} and read in {seconds:.1f} s"
+        f"; policy {run.policy}{profile}{groups}; fingerprint {run.inventory.fingerprint}"
+    )
+
+
+@contextmanager
+def _progress(text: str, options: ModelOptions) -> Iterator[None]:
+    """A line on a terminal's stderr that goes away again."""
+    shown = sys.stderr.isatty() and not options.quiet and not options.verbose
+    if shown:
+        click.echo(f"{text} ...", nl=False, err=True)
+    try:
+        yield
+    finally:
+        if shown:
+            click.echo("\r\x1b[2K", nl=False, err=True)
+
+
+def known() -> Knowledge:
+    """What is known of optimizers and policies here: ours, with the project's folders laid over it."""
+    from paramlint import knowledge
+
+    return knowledge.load(load().knowledge)

@@ -1,0 +1,130 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from functools import wraps
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import click
+
+from paramlint.cli.failure import want_traceback
+from paramlint.cli.screen import Color
+from paramlint.parameter import Plain
+
+F = TypeVar("F", bound=Callable[..., Any])
+Decorator = Callable[[F], F]
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """What `params` and `check` both take."""
+
+    target: str | None
+    kwargs: Mapping[str, Plain]
+    policy: str | None
+    timeout: float | None
+    memory_limit: int | None
+    allow_network: bool
+    device: Literal["meta", "cpu"]
+    config: Path | None
+    isolated: bool
+    output_format: str
+    output_file: Path | None
+    color: Color
+    quiet: bool
+    verbose: bool
+
+
+def _object(ctx: click.Context, param: click.Parameter, value: str) -> Any:
+    """Callback: a JSON object."""
+    wanted = "a JSON object such as '{\"n_layer\": 2}' is wanted"
+    try:
+        data = json.loads(value)
+    except json.JSONDecodeError as e:
+        raise click.BadParameter(f"{e.msg} at column {e.colno}; {wanted}") from None
+    if not isinstance(data, dict):
+        raise click.BadParameter(wanted)
+    return data
+
+
+def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    """Callback: a number of bytes, written such as 8GB."""
+    from paramlint.config import size
+
+    try:
+        return None if value is None else size(value)
+    except ValueError as e:
+        raise click.BadParameter(str(e)) from None
+
+
+def color_option(f: F) -> F:
+    option: Decorator[F] = click.option(
+        "--color",
+        type=click.Choice(["auto", "always", "never"]),
+        default="auto",
+        help="Colour: on a terminal without NO_COLOR, always, or never.",
+    )
+    return option(f)
+
+
+def traceback_option(*, hidden: bool = False) -> Callable[[F], F]:
+    return click.option(
+        "--traceback",
+        is_flag=True,
+        expose_value=False,
+        is_eager=True,
+        hidden=hidden,
+        callback=want_traceback,
+        help="Show the whole traceback of an error.",
+    )
+
+
+def format_option(*formats: str) -> Callable[[F], F]:
+    return click.option(
+        "--output-format", type=click.Choice(formats), default=formats[0], show_default=True, help="What is written."
+    )
+
+
+def model_options(*formats: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Adds the options, and hands them to the command as one `ModelOptions`, its first argument."""
+    path = click.Path(path_type=Path, dir_okay=False)
+    stack: list[Callable[[Any], Any]] = [
+        click.argument("target", required=False),
+        click.option("--kwargs", callback=_object, default="{}", metavar="JSON", help="Arguments of the target."),
+        click.option("--policy", metavar="NAME", help="Which roles go to Muon; `paramlint policies` lists them."),
+        format_option(*formats),
+        click.option("--output-file", type=path, help="Write there instead of to stdout."),
+        click.option(
+            "--timeout",
+            type=click.FloatRange(0, min_open=True),
+            metavar="S",
+            help="Seconds to build in; 300 if not given.",
+        ),
+        click.option("--memory-limit", callback=_size, metavar="SIZE", help="Memory to build in, such as 8GB."),
+        click.option("--allow-network", is_flag=True, help="Let the target reach the network."),
+        click.option(
+            "--device", type=click.Choice(["meta", "cpu"]), default="meta", show_default=True, help="Where to build."
+        ),
+        click.option("--config", type=path, help="A configuration file, instead of the nearest."),
+        click.option("--isolated", is_flag=True, help="Read no configuration file."),
+        color_option,
+        traceback_option(),
+        click.option("-q", "--quiet", is_flag=True, help="Results only: no notes, no summary."),
+        click.option("-v", "--verbose", is_flag=True, help="Say what is done, and what the target prints."),
+    ]
+    names = [field.name for field in fields(ModelOptions)]
+
+    def decorate(f: Callable[..., None]) -> Callable[..., None]:
+        @wraps(f)
+        def command(**given: Any) -> None:
+            f(ModelOptions(**{name: given.pop(name) for name in names}), **given)
+
+        for option in reversed(stack):
+            command = option(command)
+        return command
+
+    return decorate

@@ -1,0 +1,120 @@
+"""Folds the names of repeated layers: `h.{0..47}.attn.c_attn.weight` for 48 names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Generic, TypeVar, overload
+
+T = TypeVar("T")
+
+_SET = re.compile(r"\{(\d+(?:\.\.\d+)?(?:,\d+(?:\.\.\d+)?)*)\}")
+_Index = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Folded(Generic[T]):
+    """Items whose names one pattern takes in, in the order in which they came."""
+
+    pattern: str
+    names: tuple[str, ...]
+    items: tuple[T, ...]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+@overload
+def fold(items: Sequence[str], *, key: Callable[[str], Hashable] = ...) -> list[Folded[str]]: ...
+@overload
+def fold(items: Sequence[T], *, name: Callable[[T], str], key: Callable[[T], Hashable] = ...) -> list[Folded[T]]: ...
+def fold(
+    items: Sequence[T],
+    *,
+    name: Callable[[T], str] = str,
+    key: Callable[[T], Hashable] = lambda item: None,
+) -> list[Folded[T]]:
+    """Items whose names differ in integer segments only, and whose keys are equal, folded into patterns.
+
+    A pattern stands for the full product of its index sets, so that `expand` gives the names back; indices that are
+    no product are split into several patterns. In the order of the first name of each.
+    """
+    alike: dict[Hashable, list[tuple[int, _Index, T]]] = {}
+    for order, item in enumerate(items):
+        words, indices = _split(name(item))
+        alike.setdefault((words, key(item)), []).append((order, indices, item))
+    found: list[tuple[int, Folded[T]]] = []
+    for entries in alike.values():
+        words, _ = _split(name(entries[0][2]))
+        boxes = list(_boxes({indices for _, indices, _ in entries}))
+        for box in boxes:
+            inside = entries if len(boxes) == 1 else [e for e in entries if _holds(box, e[1])]
+            members = tuple(item for _, _, item in inside)
+            found.append((inside[0][0], Folded(_pattern(words, box), tuple(name(m) for m in members), members)))
+    return [folded for _, folded in sorted(found, key=lambda pair: pair[0])]
+
+
+def expand(pattern: str) -> list[str]:
+    """The names that a folded pattern stands for; the pattern itself where it has no index sets."""
+    parts = _SET.split(pattern)
+    choices = [[part] if i % 2 == 0 else [str(n) for n in _members(part)] for i, part in enumerate(parts)]
+    return ["".join(chosen) for chosen in product(*choices)]
+
+
+def _split(name: str) -> tuple[tuple[str | None, ...], _Index]:
+    """The segments, None for an integer, and the integers. `007` is a word: it would not come back as it was."""
+    segments = name.split(".")
+    words = tuple(None if _is_index(s) else s for s in segments)
+    return words, tuple(int(s) for s, word in zip(segments, words, strict=True) if word is None)
+
+
+def _is_index(segment: str) -> bool:
+    return segment.isascii() and segment.isdigit() and (segment == "0" or segment[0] != "0")
+
+
+def _boxes(tuples: set[_Index]) -> Iterator[tuple[frozenset[int], ...]]:
+    """Disjoint products of index sets that together are exactly these tuples."""
+    if () in tuples:
+        yield ()
+        return
+    rests: dict[int, set[_Index]] = {}
+    for first, *rest in tuples:
+        rests.setdefault(first, set()).add(tuple(rest))
+    alike: dict[frozenset[_Index], set[int]] = {}
+    for first, tails in rests.items():
+        alike.setdefault(frozenset(tails), set()).add(first)
+    for shared, firsts in alike.items():
+        for box in _boxes(set(shared)):
+            yield (frozenset(firsts), *box)
+
+
+def _holds(box: tuple[frozenset[int], ...], indices: _Index) -> bool:
+    return all(i in allowed for i, allowed in zip(indices, box, strict=True))
+
+
+def _pattern(words: tuple[str | None, ...], box: tuple[frozenset[int], ...]) -> str:
+    sets = iter(box)
+    return ".".join(_written(next(sets)) if word is None else word for word in words)
+
+
+def _written(indices: Iterable[int]) -> str:
+    """`7`, `{0,1}`, `{0..47}`, `{0,2,5..7}`."""
+    ordered = sorted(indices)
+    if len(ordered) == 1:
+        return str(ordered[0])
+    runs: list[list[int]] = []
+    for i in ordered:
+        if runs and i == runs[-1][1] + 1:
+            runs[-1][1] = i
+        else:
+            runs.append([i, i])
+    texts = [str(a) if a == b else f"{a},{b}" if b == a + 1 else f"{a}..{b}" for a, b in runs]
+    return "{" + ",".join(texts) + "}"
+
+
+def _members(text: str) -> Iterator[int]:
+    for run in text.split(","):
+        first, _, last = run.partition("..")
+        yield from range(int(first), int(last or first) + 1)

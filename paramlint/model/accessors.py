@@ -1,0 +1,122 @@
+"""What a model's own library says of it: embeddings, heads, first layers, what must not decay, config sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from torch import nn
+
+from paramlint.parameter import Accessors, Plain
+
+#: Config fields that say how large an input, an output or a table is.
+CONFIG_FIELDS = frozenset(
+    "vocab_size tgt_vocab_size num_labels num_classes max_position_embeddings n_positions type_vocab_size "
+    "num_channels in_channels num_mel_bins image_size num_experts num_local_experts n_routed_experts moe_num_experts hidden_size".split()
+)
+
+
+def accessors(model: nn.Module) -> Accessors:
+    """Asks the model and its submodules through the methods and attributes that transformers and timm define.
+
+    An accessor that raises is passed over: many classes inherit one that they do not support.
+    """
+    paths = {id(m): path for path, m in model.named_modules()}
+    inputs: dict[str, None] = {}
+    outputs: dict[str, None] = {}
+    classifiers: dict[str, None] = {}
+    first: dict[str, None] = {}
+    no_decay: dict[str, None] = {}
+    for path, module in model.named_modules():
+        kind = type(module)
+        if hasattr(kind, "get_input_embeddings"):
+            inputs.update(_found(_ask(module, "get_input_embeddings"), paths))
+            outputs.update(_found(_ask(module, "get_output_embeddings"), paths))
+        if hasattr(kind, "get_classifier"):
+            classifiers.update(_found(_ask(module, "get_classifier"), paths))
+        if hasattr(kind, "no_weight_decay") and callable(kind.no_weight_decay):
+            listed = _ask(module, "no_weight_decay")
+            if isinstance(listed, Iterable):
+                no_decay.update((_join(path, str(n)), None) for n in sorted(map(str, listed)))
+        cfg = vars(module).get("pretrained_cfg") or vars(module).get("default_cfg")
+        if isinstance(cfg, Mapping):
+            for key, into in (("first_conv", first), ("classifier", classifiers)):
+                into.update((_join(path, n), None) for n in _names(cfg.get(key)))
+    return Accessors(
+        input_embeddings=tuple(inputs),
+        output_embeddings=tuple(outputs),
+        classifiers=tuple(classifiers),
+        first_layers=tuple(first),
+        no_weight_decay=tuple(no_decay),
+        base=_base(model),
+        config=_config(getattr(model, "config", None)),
+    )
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _ask(module: nn.Module, method: str) -> Any:
+    try:
+        return getattr(module, method)()
+    except Exception:
+        return None
+
+
+def _found(answer: Any, paths: Mapping[int, str]) -> dict[str, None]:
+    """The paths of the modules in an answer: one module, or several in a tuple, list or dict."""
+    if isinstance(answer, nn.Module) and not isinstance(answer, (nn.ModuleList, nn.ModuleDict)):
+        return {paths[id(answer)]: None} if id(answer) in paths else {}
+    if isinstance(answer, Mapping):
+        answer = list(answer.values())
+    if isinstance(answer, (tuple, list, nn.ModuleList)):
+        found: dict[str, None] = {}
+        for item in answer:
+            found.update(_found(item, paths))
+        return found
+    if isinstance(answer, nn.ModuleDict):
+        return _found(tuple(answer.values()), paths)
+    return {}
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return (value,) if value else ()
+    if isinstance(value, (tuple, list)):
+        return tuple(v for v in value if isinstance(v, str))
+    return ()
+
+
+def _base(model: nn.Module) -> str | None:
+    prefix = getattr(model, "base_model_prefix", None)
+    if isinstance(prefix, str) and prefix and isinstance(model._modules.get(prefix), nn.Module):
+        return prefix
+    return None
+
+
+def _config(config: Any, depth: int = 0) -> dict[str, Plain]:
+    """The sizes of a config and of the configs inside it, as `text_config.vocab_size`."""
+    found: dict[str, Plain] = {}
+    if config is None or isinstance(config, Mapping) or depth > 3:
+        return found
+    fields = {k: v for k, v in getattr(config, "__dict__", {}).items() if not k.startswith("_")}
+    if not hasattr(config, "to_dict"):
+        return found
+    labels = _number(config, "num_labels")
+    if labels is not None:
+        found["num_labels"] = labels
+    for key, value in fields.items():
+        if key in CONFIG_FIELDS and isinstance(value, int) and not isinstance(value, bool):
+            found[key] = value
+        elif hasattr(value, "to_dict") and hasattr(value, "__dict__"):
+            found.update({f"{key}.{k}": v for k, v in _config(value, depth + 1).items()})
+    return found
+
+
+def _number(config: Any, name: str) -> int | None:
+    try:
+        value = getattr(config, name)
+    except Exception:
+        return None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -1,0 +1,26 @@
+"""Who should update a parameter, where policy and what an optimizer takes are both known."""
+
+from __future__ import annotations
+
+from paramlint.parameter import Destination, Parameter
+from paramlint.profile import NdimAction, Profile
+
+#: What a Muon half must do with a tensor of more than two dimensions for its role to belong there. Flattening a
+#: stack of matrices mixes them; batching a convolution orthogonalises each tap alone.
+_TAKES: dict[str, tuple[NdimAction, ...]] = {
+    "conv-filter": ("accept", "flatten"),
+    "grouped-conv": ("accept", "flatten"),
+    "expert-stack": ("accept", "batch"),
+}
+
+
+def destination(p: Parameter, profile: Profile | None) -> Destination:
+    """Where policy sends a parameter, or Adam where this optimizer's Muon half cannot take it as it should."""
+    if p.destination == "adam" or profile is None:
+        return p.destination
+    if profile.family == "elementwise":
+        return "adam"
+    action = profile.ndim.get(str(min(max(p.ndim, 1), 5)), "accept" if p.ndim == 2 else "error")
+    if p.ndim == 2:
+        return "muon" if action in ("accept", "batch", "flatten") else "adam"
+    return "muon" if action in _TAKES.get(p.role, ("accept", "batch")) else "adam"

@@ -1,0 +1,108 @@
+"""Evidence from the two ends of a model: which maps come first on a continuous input, which nothing follows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+from paramlint.parameter import Confidence, Evidence, Parameter
+from paramlint.roles.tree import Matrix, Tree
+
+#: A convolution with at most this many input channels reads pixels (RGB, with depth or alpha) or a waveform.
+_PIXEL_CHANNELS = 4
+
+
+class Ends:
+    """The first and the last maps, from definition order, sizes and the library's base model."""
+
+    def __init__(self, tree: Tree) -> None:
+        self.tree = tree
+        self.outside = [m for m in tree.matrices if m.block is None]
+        inside = [m.order for m in tree.matrices if m.block is not None]
+        self.last_block = max(inside, default=-1)
+        self.first_block = min(inside, default=-1)
+
+    def singleton(self, p: Parameter) -> bool:
+        """Whether this is a map outside every stack of like blocks."""
+        return p.name in self._by_name
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, Matrix]:
+        return {m.parameter.name: m for m in self.outside}
+
+    def speak(self, p: Parameter) -> Evidence | None:
+        """What the place of a map before, after or between the stacks says of it."""
+        m = self._by_name.get(p.name)
+        if m is None or p.effective_ndim < 2:
+            return None
+        if self._reads_input(m):
+            text = f"first {'map' if p.ndim == 2 else 'convolution'}, on {m.fan_in} continuous input features"
+            return Evidence("structure", "input-projection", text, "likely")
+        base = self.tree.inventory.accessors.base
+        beyond = base is not None and not self.tree.under(m.site.module, base)
+        if self._gives_labels(m):
+            text = f"{m.fan_out} outputs, as many as the config has labels or tokens; nothing takes them"
+            return Evidence("structure", "output-head", text, "likely")
+        hidden: tuple[str, Confidence] | None = None
+        if base is not None and not beyond:
+            hidden = f"inside the base model {base}", "likely"
+        elif self._followed(m):
+            hidden = f"outside the stacks, its {m.fan_out} outputs are taken by a later map", "likely"
+        elif not beyond and m.order < self.last_block:
+            hidden = "outside the stacks, between them", "guess"
+        if hidden is not None:
+            return Evidence("structure", "hidden-matrix", *hidden) if p.ndim == 2 else None
+        where = f"outside the base model {base}" if beyond else "after the last block"
+        return Evidence("structure", "output-head", f"{where}, nothing takes its output", "likely")
+
+    @cached_property
+    def _label_sizes(self) -> frozenset[int]:
+        sizes = self.tree.inventory.accessors.config
+        wanted = ("num_labels", "num_classes", "vocab_size", "tgt_vocab_size")
+        return frozenset(v for k, v in sizes.items() if k.rpartition(".")[2] in wanted and isinstance(v, int))
+
+    def _gives_labels(self, m: Matrix) -> bool:
+        """As many outputs as there are labels (one more for "no object"), or as many as a map that is a head."""
+        fits = m.fan_out in self._label_sizes or m.fan_out - 1 in self._label_sizes
+        return m.fan_out != m.fan_in and (fits or m.fan_out in self._head_sizes) and not self._followed(m)
+
+    @cached_property
+    def _head_sizes(self) -> frozenset[int]:
+        """The widths of the last map of the model, if it is behind all stacks and wider than a gate or a flag."""
+        last = self.outside[-1] if self.outside else None
+        if last is None or last.order < self.last_block or last.fan_out <= 16 or self._followed(last):
+            return frozenset()
+        return frozenset({last.fan_out})
+
+    def _followed(self, m: Matrix) -> bool:
+        """Whether a later map outside the stacks takes as many features as this one gives."""
+        if m.fan_out in self._label_sizes and m.fan_out != m.fan_in:
+            return False
+        return any(o.order > m.order and o.fan_in == m.fan_out for o in self.outside)
+
+    def _reads_input(self, m: Matrix) -> bool:
+        if m is not self.outside[0] and not self._first_of_tower(m):
+            return False
+        if m.parameter.ndim > 2:
+            return m.fan_in <= _PIXEL_CHANNELS or m.fan_in in self._input_sizes or self._is_first(m)
+        return self._is_first(m) and not self._has_embedding and m.fan_in not in self._produced
+
+    @cached_property
+    def _input_sizes(self) -> frozenset[int]:
+        sizes = self.tree.inventory.accessors.config
+        wanted = ("num_channels", "in_channels", "num_mel_bins")
+        return frozenset(v for k, v in sizes.items() if k.rpartition(".")[2] in wanted and isinstance(v, int))
+
+    def _is_first(self, m: Matrix) -> bool:
+        return m is self.tree.matrices[0]
+
+    def _first_of_tower(self, m: Matrix) -> bool:
+        return m.parameter.ndim > 2 and (m.fan_in <= _PIXEL_CHANNELS or m.fan_in in self._input_sizes)
+
+    @cached_property
+    def _produced(self) -> frozenset[int]:
+        return frozenset(m.fan_out for m in self.tree.matrices)
+
+    @cached_property
+    def _has_embedding(self) -> bool:
+        return "embedding" in self.tree.kinds.values()

@@ -1,0 +1,77 @@
+"""Reads the pages in `rules/`: headings, and code fences with what they expect.
+
+A fence is a small file that defines `build()` and, unless the rule needs no groups, `groups(model)`; `PROFILE` names an
+optimizer profile for groups that do not say theirs. The comment `# error: [PML201]` (or warning, note) on one of the
+two `def` lines says what must be found there, `# todo: [...]` what should be and is not. In a ```py good fence nothing
+at warning or above may be found, nor the page's own rule.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+HEADINGS = (
+    "What it does",
+    "Why is this bad?",
+    "Example",
+    "Use instead",
+    "Fix safety",
+    "Known problems",
+    "References",
+)
+
+_FENCE = re.compile(r"^```py(?P<info>[ \w]*)\n(?P<source>.*?)^```$", re.MULTILINE | re.DOTALL)
+_MARK = re.compile(r"(error|warning|note|todo): \[([\w, ]+)\]")
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """A finding that must appear (or, for "todo", does not yet); `line` counts from 1 in the fence."""
+
+    severity: str
+    code: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Fence:
+    code: str
+    index: int
+    good: bool
+    source: str
+    expected: tuple[Expectation, ...]
+
+    def __str__(self) -> str:
+        return f"{self.code}-{'good' if self.good else 'bad'}-{self.index}"
+
+
+@dataclass(frozen=True)
+class Page:
+    code: str
+    name: str
+    summary: str
+    headings: tuple[str, ...]
+    fences: tuple[Fence, ...]
+    text: str
+
+
+def read(text: str) -> Page:
+    """The parts of a page. The title is its first line, the summary the paragraph after it."""
+    title, _, rest = text.partition("\n")
+    code, _, name = title.removeprefix("# ").partition(" ")
+    summary = " ".join(rest.strip().split("\n\n")[0].split())
+    fences = tuple(
+        Fence(code, i, m["info"].strip() == "good", m["source"], tuple(_expected(m["source"])))
+        for i, m in enumerate(_FENCE.finditer(text), 1)
+    )
+    return Page(code, name, summary, tuple(re.findall(r"^## (.+)$", text, re.MULTILINE)), fences, text)
+
+
+def _expected(source: str) -> list[Expectation]:
+    found = []
+    for number, line in enumerate(source.splitlines(), 1):
+        _, _, comment = line.partition("  # ")
+        for severity, codes in _MARK.findall(comment):
+            found += [Expectation(severity, code.strip(), number) for code in codes.split(",")]
+    return found
