@@ -171,6 +171,11 @@ class _Reader:
 
     def _placed(self, text: str) -> str:
         """Paths in the file are relative to its folder: `model.py:build` as seen from the working folder."""
+        scheme, colon, rest = text.partition(":")
+        if scheme == "hf" and colon:  # a model type, or the path of a folder or a config.json
+            source, colon, attribute = rest.partition(":")
+            local = not os.path.isabs(source) and (self.folder / source).exists()
+            return f"hf:{shown(self.folder / source)}{colon}{attribute}" if local else text
         path, colon, attribute = text.rpartition(":")
         if not colon or (len(path) == 1 and path.isalpha()):  # no attribute; `C:\\model.py`
             path, colon, attribute = text, "", ""

@@ -73,5 +73,8 @@ class Proposal:
     notes: tuple[str, ...] = ()
 
     def label(self, use: OptimizerUse, group: Group) -> str:
-        """How findings name a group: `Muon group 0`; just the optimizer's label where it has one group."""
-        return use.label if len(use.groups) == 1 else f"{use.label} group {group.index}"
+        """How findings name a group: `Muon group 0`, or just `group 0` where the groups have no optimizer yet; the
+        optimizer's label alone where it has one group."""
+        if len(use.groups) == 1:
+            return use.label
+        return f"group {group.index}" if use.label == "groups" else f"{use.label} group {group.index}"

@@ -71,9 +71,15 @@ def analyse(job: Job, *, checks: bool = True) -> Run:
 def examine(run: Run, known: Knowledge, codes: Collection[str] = frozenset(by_code())) -> Run:
     """The run with the findings of these rules, and with who updates each parameter."""
     from paramlint.checks import run as check
+    from paramlint.checks import unexplained_refusals
 
     findings = check(run.inventory, run.proposal, known, run.policy, profile=run.profile)
-    return replace(run, findings=tuple(f for f in findings if f.code in codes), routed=_routed(run, known))
+    return replace(
+        run,
+        findings=tuple(f for f in findings if f.code in codes),
+        routed=_routed(run, known),
+        notes=(*run.notes, *unexplained_refusals(findings, run.proposal)),
+    )
 
 
 def _routed(run: Run, known: Knowledge) -> dict[str, Destination]:

@@ -15,12 +15,9 @@ def parameter(
     name: str, shape: tuple[int, ...], role: str, to: str = "adam", *, aliases: tuple[str, ...] = (), **more: object
 ) -> Parameter:
     sites = tuple(Site(n, *n.rpartition(".")[::2]) for n in (name, *aliases))
-    evidence = (Evidence("module", role, f"a {role} by its class"),)
-    return Parameter(
-        name, shape, "float32", sites=sites, role=role, destination=to, **{
-            "trainable": True, "evidence": evidence, "confidence": "certain", **more
-        }
-    )  # fmt: skip
+    known = {"trainable": True, "evidence": (Evidence("module", role, f"a {role} by its class"),)}
+    given = {**known, "confidence": "certain", **more}
+    return Parameter(name, shape, "float32", sites=sites, role=role, destination=to, **given)
 
 
 def inventory() -> Inventory:
@@ -60,7 +57,7 @@ def inventory() -> Inventory:
 def run(*findings: Finding, grouped: bool = True, **more: object) -> Run:
     inv = inventory()
     routed = {p.name: p.destination for p in inv.parameters if p.trainable}
-    return Run("train.py:build", inv, proposal(inv) if grouped else None, findings, routed=routed, **more)  # type: ignore[arg-type]
+    return Run("train.py:build", inv, proposal(inv) if grouped else None, findings, routed=routed, **more)
 
 
 def proposal(inv: Inventory) -> Proposal:
@@ -84,5 +81,5 @@ def finding(code: str, *names: str, severity: str = "error", **more: object) -> 
         "move it to the AdamW half",
         names,
         location=PLACE,
-        **more,  # type: ignore[arg-type]
+        **more,
     )

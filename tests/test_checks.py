@@ -92,7 +92,6 @@ def test_plain_adamw_is_nobody_s_business() -> None:
         ("relative-bias", "PML205", "warning"),
         ("elementwise", "PML206", "error"),
         ("depthwise-conv", "PML207", "warning"),
-        ("grouped-conv", "PML207", "warning"),
         ("input-projection", "PML211", "warning"),
     ],
 )
@@ -177,6 +176,19 @@ class TestPolicies:
         assert run(model(UP, router), two([UP, router], []), known, "mine") == ()
         found = by_code(run(model(UP, router), two([UP], [router]), known, "mine"))
         assert found["PML213"].severity == "note"
+
+    def test_grouped_convolutions_follow_the_policy(self) -> None:
+        grouped = parameter("conv.weight", (64, 16, 3, 3), "grouped-conv")
+        known = self.ruled("grouped-conv", Ruling("adam", "adam", "C", source=("me",)))
+        groups = flagged([UP, grouped], [], "keller")
+        assert run(model(UP, grouped), groups, KNOWN) == ()
+        assert by_code(run(model(UP, grouped), groups, known, "mine")).keys() == {"PML207"}
+
+    def test_a_shape_that_muon_refuses_is_not_contested(self) -> None:
+        grouped = parameter("conv.weight", (64, 16, 3, 3), "grouped-conv")
+        assert run(model(UP, grouped), two([UP], [grouped]), KNOWN) == ()
+        found = by_code(run(model(UP, grouped), flagged([UP], [grouped], "keller"), KNOWN))
+        assert found.keys() == {"PML213"}
 
 
 class TestCoverage:

@@ -1,11 +1,8 @@
-"""The command line: options, exit codes, streams; the last part starts workers on the examples."""
+"""The command line: options, exit codes, streams. Nothing here starts a worker."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +20,6 @@ from paramlint.registry import RULES
 from paramlint.report.json import SCHEMA
 from paramlint.run import Run
 
-ROOT = Path(__file__).resolve().parents[1]
 WTE = finding("PML203", "wte.weight")
 FUSED = finding("PML212", "h.0.attn.qkv.weight", severity="warning")
 
@@ -216,6 +212,7 @@ def test_without_a_target_all_of_the_configuration(looked: Looked, here: Path) -
     result = invoke("check")
     assert [job.label for job in looked.jobs] == ["gpt", "vit"]
     assert result.exit_code == 2
+    assert result.stdout.startswith("gpt (GPT, 37 parameters)")
     assert "PML203" in result.stdout, "one that crashes does not take the others with it"
     assert result.stderr == "error: vit.py:build: crashed (SIGSEGV)\n"
     looked.answers["vit"] = run()
@@ -236,6 +233,8 @@ def test_without_groups_the_split_is_shown(looked: Looked) -> None:
     assert "All checks passed" not in result.stdout
     concise = invoke("check", "x.py:f", "--output-format", "concise")
     assert concise.stdout == "" and "no groups to check" in concise.stderr
+    invoke("check", "x.py:f", "--output-format", "concise", "--output-file", "empty.txt")
+    assert Path("empty.txt").read_text() == ""
 
 
 # JSON and files
@@ -354,95 +353,3 @@ def test_every_command_is_there_and_says_what_it_runs() -> None:
         assert shown.exit_code == 0
         assert ("Your code is imported and run" in " ".join(shown.stdout.split())) == (name in ("params", "check"))
         assert short
-
-
-def started(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
-    command = [sys.executable, "-m", "paramlint", *arguments]
-    return subprocess.run(command, encoding="utf-8", env=environment, **options)  # type: ignore[call-overload,no-any-return]
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals")
-@pytest.mark.parametrize("plain", [False, True])
-def test_a_terminal_has_colour_and_a_width(plain: bool) -> None:
-    import pty
-
-    lead, follow = pty.openpty()
-    extra = {"COLUMNS": "60", "TERM": "xterm-256color", "NO_COLOR": "1" if plain else ""}
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), **extra}
-    with subprocess.Popen([sys.executable, "-m", "paramlint", "rules"], stdout=follow, env=environment) as process:
-        os.close(follow)
-        shown = b""
-        while True:
-            try:
-                chunk = os.read(lead, 4096)
-            except OSError:  # the other end is closed
-                break
-            if not chunk:
-                break
-            shown += chunk
-        assert process.wait() == 0
-    os.close(lead)
-    text = shown.decode()
-    assert ("\x1b[" in text) != plain
-    if plain:
-        assert max(map(len, text.splitlines())) <= 60
-
-
-def test_a_reader_that_goes_away_is_no_error() -> None:
-    read, write = os.pipe()
-    os.close(read)
-    done = started("rules", stdout=write, stderr=subprocess.PIPE)
-    os.close(write)
-    assert done.returncode == 0
-    assert done.stderr == ""
-
-
-# End to end, each with a worker
-
-
-def gpt(*arguments: str) -> Result:
-    return invoke("check", str(ROOT / "examples" / "gpt.py") + ":build", "--kwargs", '{"n_layer": 2}', *arguments)
-
-
-def found(result: Result) -> set[str]:
-    made = json.loads(result.stdout)
-    jsonschema.validate(made, json.loads(SCHEMA.read_text()))
-    return {d["code"] for d in made["targets"][0]["diagnostics"]}
-
-
-@pytest.mark.parametrize(
-    ("groups", "codes", "exit_code"),
-    [
-        (":right_groups", set(), 0),
-        (":blog_recipe", {"PML203", "PML205"}, 1),
-        (":duplicate_groups", {"PML102"}, 1),
-        (":uncovered_groups", {"PML101"}, 1),
-    ],
-)
-def test_groups_of_the_example(groups: str, codes: set[str], exit_code: int) -> None:
-    result = gpt("--groups", groups, "--optimizer", "keller", "--output-format", "json")
-    assert result.exit_code == exit_code
-    assert found(result) == codes
-
-
-def test_an_optimizer_of_the_example_in_full() -> None:
-    result = gpt("--optimizer", ":docstring_recipe")
-    assert result.exit_code == 1
-    assert "wte.weight: PML203 error:" in result.stdout
-    assert "gpt.py:" in result.stdout and "(docstring_recipe)" in result.stdout
-    assert "Found 2 errors in 36 parameters" in result.stdout
-
-
-def test_params_of_the_example() -> None:
-    result = invoke("params", str(ROOT / "examples" / "gpt.py") + ":build", "--why", "lm_head.weight")
-    assert result.exit_code == 0
-    assert "tied-embedding" in result.stdout and "= lm_head.weight" in result.stdout
-
-
-def test_a_target_that_fails_is_one_line(here: Path) -> None:
-    (here / "bad.py").write_text("def build():\n    return undefined\n")
-    result = invoke("check", "bad.py:build")
-    assert result.exit_code == 2
-    assert len(result.stderr.splitlines()) == 1
-    assert "bad.py" in result.stderr and "undefined" in result.stderr

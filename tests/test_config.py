@@ -60,8 +60,10 @@ def test_paramlint_toml_wins_in_one_folder(here: Path) -> None:
 def test_paths_are_relative_to_the_file(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (here / "paramlint.toml").write_text(
         'optimizer = "opt/make.py:both"\n[targets.gpt]\ntarget = "model.py:build"\ngroups = ":split"\n'
-        '[targets.pkg]\ntarget = "pkg.model:build"\n'
+        '[targets.pkg]\ntarget = "pkg.model:build"\n[targets.type]\ntarget = "hf:llama"\n'
+        '[targets.folder]\ntarget = "hf:configs/tiny:LlamaModel"\n'
     )
+    (here / "configs" / "tiny").mkdir(parents=True)
     inner = here / "scripts"
     inner.mkdir()
     monkeypatch.chdir(inner)
@@ -70,6 +72,8 @@ def test_paths_are_relative_to_the_file(here: Path, monkeypatch: pytest.MonkeyPa
     assert config.targets["gpt"].settings.objects == (":split",)
     assert config.settings.objects == (str(Path("../opt/make.py")) + ":both",)
     assert config.targets["pkg"].target == "pkg.model:build"
+    assert config.targets["type"].target == "hf:llama"
+    assert config.targets["folder"].target == f"hf:{Path('../configs/tiny')}:LlamaModel"
 
 
 # What

@@ -25,7 +25,7 @@ SCHEMA = json.loads(as_json.SCHEMA.read_text(encoding="utf-8"))
 
 
 def said(lines: object) -> str:
-    return render(lines)  # type: ignore[arg-type]
+    return render(lines)
 
 
 # Rows and totals
@@ -88,7 +88,7 @@ def test_the_plain_table_is_aligned_and_says_everything() -> None:
 
 def drawn(width: int, color: str | None = None) -> str:
     buffer = io.StringIO()
-    console = Console(file=buffer, force_terminal=True, width=width, color_system=color, highlight=False)  # type: ignore[arg-type]
+    console = Console(file=buffer, force_terminal=True, width=width, color_system=color, highlight=False)
     console.print(table.terminal(run(), width))
     return buffer.getvalue()
 
@@ -99,8 +99,8 @@ def test_on_a_terminal_why_is_shortened_first_and_names_never() -> None:
         assert max(map(len, lines)) <= width
         assert any(one.startswith("h.{0..2}.expert.{0..5}.w ") and "hidden-matrix" in one for one in lines)
     assert "ndim" in drawn(132) and "…" not in drawn(132)
-    assert "ndim" in drawn(120) and "…" in drawn(120)
-    assert "ndim" not in drawn(100) and "why" in drawn(100)
+    assert "ndim" in drawn(123) and "…" in drawn(123)
+    assert "dtype" not in drawn(110) and "why" in drawn(110)
     assert "why" not in drawn(80) and "goes to" in drawn(60)
 
 
@@ -147,9 +147,9 @@ def policy() -> object:
 
 def test_why_shows_evidence_conflict_and_sources() -> None:
     inv = inventory()
-    shown = said(evidence.lines(evidence.find(inv, "mix"), inv, policy()))  # type: ignore[arg-type]
+    shown = said(evidence.lines(evidence.find(inv, "mix"), inv, policy()))
     assert "elementwise (guess)" in shown
-    assert "conflict: structure says hidden-matrix" in shown
+    assert "conflict: structure says hidden-matrix, which goes to Muon" in shown
     assert shown.index("its name has the word") < shown.index("one of 4 like blocks")
     assert "policy default: elementwise to AdamW" in shown
     assert "https://" in shown or "github" in shown
@@ -158,12 +158,12 @@ def test_why_shows_evidence_conflict_and_sources() -> None:
 def test_why_takes_aliases_and_patterns() -> None:
     inv = inventory()
     assert [p.name for p in evidence.find(inv, "lm_head.weight")] == ["wte.weight"]
-    shown = said(evidence.lines(evidence.find(inv, "wte.weight"), inv, policy()))  # type: ignore[arg-type]
+    shown = said(evidence.lines(evidence.find(inv, "wte.weight"), inv, policy()))
     assert "= lm_head.weight" in shown
     assert "torch.nn.modules.sparse.Embedding at wte" in shown
     folded = evidence.find(inv, "h.{0..3}.norm.bias")
     assert len(folded) == 4
-    assert said(evidence.lines(folded, inv, policy())).startswith("h.{0..3}.norm.bias  ×4\n")  # type: ignore[arg-type]
+    assert said(evidence.lines(folded, inv, policy())).startswith("h.{0..3}.norm.bias  ×4\n")
 
 
 def test_an_unknown_name_suggests_the_nearest() -> None:
@@ -206,6 +206,8 @@ def test_a_long_list_ends_in_how_many_more() -> None:
 def test_a_finding_about_a_group_is_called_by_it() -> None:
     made = said(text.full(run(finding("PML105", group="AdamW group 1", severity="warning"))))
     assert made.startswith("AdamW group 1: PML105 warning:")
+    empty = replace(finding("PML105", group="AdamW"), message="AdamW has no parameters")
+    assert said(text.full(run(empty))).startswith("train.py:build: PML105 error: AdamW has no parameters\n")
 
 
 def test_concise_is_one_line_each() -> None:
@@ -222,6 +224,8 @@ def test_summaries() -> None:
     assert text.summary([run()]).text == (
         "All checks passed: 37 parameters (14.2M), 26 (1.3M) to Muon, 10 (12.9M) to AdamW, 1 (256) frozen"
     )
+    plain = replace(run(), routed={"wte.weight": "adam"})
+    assert text.summary([plain]).text == "All checks passed: 37 parameters (14.2M), none to Muon"
     assert "74 parameters (28.4M) of 2 targets" in text.summary([run(), run()]).text
 
 

@@ -15,13 +15,16 @@ _SAID = {"muon": "Muon", "adam": "Adam"}
 
 
 def check(ctx: Context) -> Iterator[Finding]:
-    """Silent where the placement is what the policy plans, and where nobody uses Muon at all."""
+    """Silent where the placement is what the policy plans, where Muon would refuse the shape, and where nobody uses
+    Muon at all."""
     if not ctx.in_muon:
         return
     for half in ("muon", "adam"):
         for place, p in judged(ctx, half):
             ruling = ctx.ruling(p.role)
-            if ruling and ruling.plan != half and p.effective_ndim > 1 and _contested(p, ruling):
+            if ruling is None or ruling.plan == half or p.effective_ndim <= 1 or not _contested(p, ruling):
+                continue
+            if half == "muon" or ctx.muon_takes(p):
                 yield _note(ctx, place, p, ruling)
 
 

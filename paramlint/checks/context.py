@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from paramlint.group import Group, Member, OptimizerUse, Proposal
 from paramlint.knowledge import Knowledge
 from paramlint.parameter import Inventory, Parameter, Plain
+from paramlint.placement import destination
 from paramlint.profile import NdimAction, Policy, Profile, Ruling
 from paramlint.routing import Half, half
 
@@ -99,6 +100,17 @@ class Context:
     def in_muon(self) -> tuple[Placement, ...]:
         """The model's parameters that Muon updates, where it does."""
         return tuple(p for p in self.placements if p.half == "muon" and p.parameter)
+
+    def muon_takes(self, parameter: Parameter) -> bool:
+        """Whether a Muon of this proposal takes a tensor of this role and shape as it should.
+
+        Without a profile nothing is known of shapes but that matrices are taken.
+        """
+        wanted = replace(parameter, destination="muon")
+        profiles = {p.profile.name: p.profile for p in self.in_muon if p.profile}.values()
+        if not profiles:
+            return bool(self.in_muon) and parameter.ndim == 2
+        return any(destination(wanted, profile) == "muon" for profile in profiles)
 
     @cached_property
     def trainable_numel(self) -> int:

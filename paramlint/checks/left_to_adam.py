@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from paramlint.checks.context import HIDDEN, Context, Placement
 from paramlint.checks.making import judged, of_role
 from paramlint.finding import Finding
 from paramlint.parameter import Parameter
-from paramlint.placement import destination
-from paramlint.profile import Profile
 
 
 def check(ctx: Context) -> Iterator[Finding]:
     """Silent where no hidden weight goes to Muon (a plain AdamW user has chosen), and where Muon refuses the shape."""
-    with_muon = [place for place in ctx.in_muon if place.parameter and place.parameter.role in HIDDEN]
-    profiles = tuple({place.profile.name: place.profile for place in with_muon if place.profile}.values())
-    if not with_muon:
+    if not any(place.parameter and place.parameter.role in HIDDEN for place in ctx.in_muon):
         return
-    left = [(place, p) for place, p in judged(ctx, "adam") if _belongs(ctx, p, profiles)]
+    left = [(place, p) for place, p in judged(ctx, "adam") if _belongs(ctx, p)]
     lost = ctx.share(sum({p.name: p.numel for _, p in left}.values()))
     for place, p in left:
         yield of_role(
@@ -33,13 +28,14 @@ def check(ctx: Context) -> Iterator[Finding]:
         )
 
 
-def _belongs(ctx: Context, p: Parameter, profiles: tuple[Profile, ...]) -> bool:
+def _belongs(ctx: Context, p: Parameter) -> bool:
     ruling = ctx.ruling(p.role)
     if p.role not in HIDDEN or ruling is None or ruling.to != "muon" or p.effective_ndim <= 1:
         return False
-    if not profiles:
-        return p.ndim == 2
-    return any(destination(replace(p, destination="muon"), profile) == "muon" for profile in profiles)
+    if p.role == "fused-matrix" and not any(place.profile.fused_split for place in ctx.in_muon if place.profile):
+        # whole in Muon it is PML212; where no optimizer here can split it, leaving it to Adam is the other way out
+        return False
+    return ctx.muon_takes(p)
 
 
 def _by_shape(place: Placement) -> bool:

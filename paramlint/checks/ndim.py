@@ -10,6 +10,7 @@ from paramlint.checks.making import judged, of_role, sources
 from paramlint.finding import Finding
 from paramlint.parameter import Parameter
 
+_DENSE = ("conv-filter", "grouped-conv")
 _WHEN = {"constructor": "its constructor refuses", "step": "its first step fails on", "never": "it does not take"}
 _FLATTENED = "flattening makes one matrix of all experts: their updates are coupled, and the step is far too small"
 _BATCHED = "measured first update of a Conv1d (64, 16, 3): RMS 0.55 batched, 0.12 to 0.15 flattened, at the same lr"
@@ -30,7 +31,7 @@ def check(ctx: Context) -> Iterator[Finding]:
                 place=place,
                 details=(_FLATTENED, *_profile(place), *sources(ctx, p.role)),
             )
-        elif place.action == "batch" and p.role == "conv-filter":
+        elif place.action == "batch" and p.role in _DENSE and verdict(ctx, place, p) is None:
             yield of_role(
                 "PML210",
                 p,

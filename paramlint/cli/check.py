@@ -76,8 +76,8 @@ def command(
         from paramlint.report.json import document
 
         out.write(document(runs, failures))
-    elif text := out.lines(_text(runs, options, statistics)):
-        out.write(text)
+    else:
+        out.write(out.lines(_text(runs, options, statistics, several=len(todo) > 1)))
     mildest = SEVERITIES.index(next(s for s in SEVERITIES if s == (fail_on or config.fail_on)))
     failing = any(run.worst is not None and SEVERITIES.index(run.worst) <= mildest for run in runs)
     ctx.exit(2 if failures else int(failing and not exit_zero))
@@ -111,7 +111,7 @@ def _codes(option: str, given: Sequence[str]) -> tuple[str, ...]:
     return codes
 
 
-def _text(runs: Sequence[Run], options: ModelOptions, statistics: bool) -> list[Line]:
+def _text(runs: Sequence[Run], options: ModelOptions, statistics: bool, *, several: bool) -> list[Line]:
     from paramlint.report import text
     from paramlint.report.lines import line
 
@@ -119,7 +119,7 @@ def _text(runs: Sequence[Run], options: ModelOptions, statistics: bool) -> list[
     full = options.output_format == "full" and not statistics
     for run in runs:
         if full:
-            found += [text.heading(run), line()] if len(runs) > 1 else []
+            found += [text.heading(run), line()] if several else []
             found += text.full(run)
             if run.proposal is None:
                 found += [*text.split(run), line()]

@@ -40,8 +40,7 @@ def command(ctx: click.Context, options: ModelOptions, flat: bool, why: str | No
         text = document(runs, failures)
     else:
         text = "\n".join(_shown(run, out, options.output_format, flat, config.knowledge) for run in runs)
-    if text:
-        out.write(text)
+    out.write(text)
     ctx.exit(2 if failures else 0)
 
 

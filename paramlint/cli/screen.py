@@ -68,6 +68,7 @@ class Screen:
         from io import StringIO
 
         from rich.console import Console
+        from rich.theme import Theme
 
         buffer = StringIO()
         console = Console(
@@ -77,6 +78,7 @@ class Screen:
             width=self.width or 100,
             highlight=False,
             legacy_windows=False,
+            theme=Theme({"markdown.code": "cyan"}),  # rich's own has a black background
         )
         console.print(renderable)
         return "".join(line.rstrip() + "\n" for line in buffer.getvalue().splitlines())

@@ -11,8 +11,9 @@ from paramlint.parameter import Accessors, Plain
 
 #: Config fields that say how large an input, an output or a table is.
 CONFIG_FIELDS = frozenset(
-    "vocab_size tgt_vocab_size num_labels num_classes max_position_embeddings n_positions type_vocab_size "
-    "num_channels in_channels num_mel_bins image_size num_experts num_local_experts n_routed_experts moe_num_experts hidden_size".split()
+    "vocab_size tgt_vocab_size num_labels num_classes max_position_embeddings n_positions type_vocab_size num_channels "
+    "in_channels num_mel_bins image_size num_experts num_local_experts n_routed_experts moe_num_experts "
+    "hidden_size".split()
 )
 
 

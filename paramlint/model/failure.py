@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import sysconfig
 import traceback
@@ -75,7 +76,9 @@ def explain(
 
 def _known(error: BaseException, attempts: Sequence[str], memory_limit: int | None) -> tuple[str, str]:
     """What to say and what to do, for the failures that are told apart."""
-    said = f"{type(error).__name__}: {text(error)}" if text(error) else type(error).__name__
+    said = _said(error)
+    if error.__cause__ is not None:
+        said += f" from {_said(error.__cause__)}"
     whole = "\n".join(f"{type(e).__name__} {text(e)}" for e in chain(error))
     if attempts:
         return (
@@ -108,6 +111,10 @@ def _known(error: BaseException, attempts: Sequence[str], memory_limit: int | No
             "build from a configuration (AutoModel.from_config), or use --allow-network",
         )
     return said, ""
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {text(error)}" if text(error) else type(error).__name__
 
 
 def text(error: BaseException) -> str:
@@ -148,7 +155,7 @@ def _without_ours(tb: TracebackType | None) -> TracebackType | None:
     kept: list[TracebackType] = []
     while tb is not None:
         path = tb.tb_frame.f_code.co_filename
-        if not path.startswith((_PACKAGE, "<frozen importlib")):
+        if not path.startswith((_PACKAGE, "<frozen importlib")) and path != importlib.__file__:
             kept.append(tb)
         tb = tb.tb_next
     head: TracebackType | None = None

@@ -219,13 +219,16 @@ def _no_file(target: Target, path: Path) -> ParamlintError:
 
 def _module(target: Target) -> Found:
     """Walks down the packages without running them."""
+    if Path(target.source).is_file():
+        raise ParamlintError(f"{target.source} is not a .py file", where=target.text)
     parts = target.source.split(".")
     spec: ModuleSpec | None = None
     places: Iterable[str] | None = None
     files: list[Path] = []
     for i, part in enumerate(parts):
         name = ".".join(parts[: i + 1])
-        spec = PathFinder.find_spec(name, None if places is None else list(places))
+        # by its last name: the dotted name of a namespace package asks for its parent to be imported
+        spec = PathFinder.find_spec(part, None if places is None else list(places))
         if spec is None and i == 0:
             loaded = sys.modules.get(part)
             spec = loaded.__spec__ if loaded is not None else importlib.util.find_spec(part)

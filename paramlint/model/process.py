@@ -25,8 +25,12 @@ from paramlint.parameter import Inventory, Plain
 from paramlint.serial import decode, encode
 from paramlint.target import parse, parse_object
 
-#: Python's own `-m` would look for paramlint in the current folder first; this starts the paramlint that asks.
-_START = "import sys; sys.path.insert(0, {home!r}); from paramlint.model.worker import main; main()"
+#: Python's own `-m` would look in the current folder first, for paramlint and for the standard library; this starts
+#: the paramlint that asks. The worker adds the current folder later.
+_START = (
+    "import sys; sys.path.insert(0, {home!r}); import paramlint; sys.path[:] = [p for p in sys.path[1:] if p]; "
+    "from paramlint.model.worker import main; main()"
+)
 _OUTPUT_KEPT = 64 * 1024
 _OUTPUT_LINES = 20
 

@@ -60,7 +60,7 @@ def _prepare(request: Request) -> None:
     guard.environment(request.allow_network)
     guard.limit_memory(request.memory_limit)
     torchvision_ops.install()
-    sys.path[0] = os.getcwd()  # until now that was where paramlint lies
+    sys.path.insert(0, os.getcwd())
     sys.argv[:] = [request.target]
 
 

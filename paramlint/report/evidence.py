@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 from paramlint.errors import ParamlintError
 from paramlint.folding import Folded, expand, fold
-from paramlint.parameter import Evidence, Inventory, Parameter
+from paramlint.parameter import Inventory, Parameter
 from paramlint.profile import Policy, Ruling
 from paramlint.report.lines import Line, line
 from paramlint.report.rows import alike
@@ -64,7 +64,7 @@ def _block(block: Folded[Parameter], inventory: Inventory, policy: Policy) -> It
     frozen = "" if p.trainable else f"; would go to {DESTINATIONS[p.destination]} if it were trained"
     yield _fact("goes to", goes_to(p) + frozen)
     yield line()
-    yield from _evidence(p)
+    yield from _evidence(p, policy)
     ruling = policy.rulings.get(p.role)
     if ruling is not None:
         yield line()
@@ -75,7 +75,7 @@ def _fact(label: str, value: str) -> Line:
     return line((f"  {label:<8} ", "faint"), value, hang=11)
 
 
-def _evidence(p: Parameter) -> Iterator[Line]:
+def _evidence(p: Parameter, policy: Policy) -> Iterator[Line]:
     if not p.evidence:
         yield line("  evidence: none; name the role in the configuration to settle it", hang=2)
         return
@@ -86,14 +86,27 @@ def _evidence(p: Parameter) -> Iterator[Line]:
         against = e.role != p.role
         start = f"    {e.layer:<{layer}}  {e.confidence:<7}  {e.role:<{role}}  "
         yield line((start, "faint" if against else ""), (e.text, "faint" if against else ""), hang=len(start))
-    against_all = [e for e in p.evidence if e.role != p.role]
-    if against_all:
-        yield line(("  conflict", "warning"), f": {_conflict(against_all)}", hang=4)
+    others = list(dict.fromkeys((e.layer, e.role) for e in p.evidence if e.role != p.role))
+    apart = [(layer, role) for layer, role in others if _plan(role, policy) != p.destination]
+    if apart:
+        yield line(("  conflict", "warning"), f": {_said_besides(apart, policy)}", hang=4)
+    if agreed := [other for other in others if other not in apart]:
+        yield line(f"  besides: {_said_besides(agreed, policy)} too", hang=4)
 
 
-def _conflict(others: Sequence[Evidence]) -> str:
-    said = [f"{e.layer} says {e.role}" for e in others]
-    return "; ".join(dict.fromkeys(said)) + "; the stronger evidence decided"
+def _plan(role: str, policy: Policy) -> str | None:
+    ruling = policy.rulings.get(role)
+    return ruling.plan if ruling else None
+
+
+def _said_besides(others: Sequence[tuple[str, str]], policy: Policy) -> str:
+    """`module says embedding, which goes to AdamW`."""
+    parts = []
+    for layer, role in others:
+        ruling = policy.rulings.get(role)
+        to = DESTINATIONS[ruling.plan] if ruling else "nobody"
+        parts.append(f"{layer} says {role}, which goes to {to}")
+    return "; ".join(parts)
 
 
 def _ruling(ruling: Ruling, role: str, policy: Policy) -> Iterator[Line]:

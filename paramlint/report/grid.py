@@ -82,5 +82,5 @@ def table(columns: Sequence[Column], width: int, styles: Sequence[str] = ()) -> 
             overflow="fold" if wraps else "crop",
         )
     for i, cells in enumerate(zip(*(c.cells for c in fitted), strict=True)):
-        made.add_row(*(Text(cell) for cell in cells), style=styles[i] if styles else None)
+        made.add_row(*(Text(cell, style=styles[i] if styles else "") for cell in cells))
     return made

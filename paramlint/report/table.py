@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from paramlint.parameter import Inventory
 from paramlint.report.grid import Column, plain, table
 from paramlint.report.rows import Row, Total, by_destination, by_role, rows
-from paramlint.report.wording import DESTINATIONS, counted, percent, short
+from paramlint.report.wording import DESTINATIONS, counted, dtype_of, percent, short
 from paramlint.run import Run
 
 if TYPE_CHECKING:
@@ -42,12 +42,14 @@ def terminal(run: Run, width: int, *, flat: bool = False) -> RenderableType:
 
 
 def heading(run: Run) -> str:
-    """`GPT (examples/gpt.py:build): 52 parameters, 16,155,648 elements; policy default`."""
+    """`GPT (examples/gpt.py:build): 52 parameters, 16,155,648 elements, all float32; policy default`."""
     inventory = run.inventory
     count = counted(len(inventory.parameters), "parameter")
     elements = counted(sum(p.numel for p in inventory.parameters), "element")
     name = inventory.model.rpartition(".")[2]
-    return f"{name} ({run.target}): {count}, {elements}; policy {run.policy}"
+    dtypes = {dtype_of(p) for p in inventory.parameters}
+    alike = f", all {dtypes.pop()}" if len(dtypes) == 1 else ""
+    return f"{name} ({run.target}): {count}, {elements}{alike}; policy {run.policy}"
 
 
 def concise(run: Run, *, flat: bool = False) -> str:
@@ -69,12 +71,12 @@ def _columns(found: Sequence[Row]) -> list[Column]:
         Column("name", names),
         Column("count", spread([f"×{row.count}" if row.count > 1 else "" for row in found]), right=True),
         Column("shape", spread([row.shape for row in found]), right=True, goes=4),
-        Column("ndim", spread([str(row.ndim) for row in found]), right=True, goes=1),
-        Column("dtype", spread([row.dtype for row in found]), goes=2),
+        Column("ndim", spread([str(row.ndim) for row in found]), right=True, goes=2),
+        Column("dtype", spread([row.dtype for row in found]), goes=1),
         Column("numel", spread([short(row.numel) for row in found]), right=True, goes=5),
         Column("role", spread([row.role + "?" * row.guess for row in found])),
         Column("goes to", spread([row.goes_to for row in found])),
-        Column("why", spread([("guess: " if row.guess else "") + row.why for row in found]), least=20, goes=3),
+        Column("why", spread([("guess: " if row.guess else "") + row.why for row in found]), least=28, goes=3),
     ]
 
 

@@ -42,7 +42,10 @@ def _finding(f: Finding, run: Run) -> Iterator[Line]:
 
 
 def _subject(f: Finding, run: Run) -> str:
-    return counted(len(f.parameters), "parameter") if f.parameters else f.group or run.target
+    """What a finding that is not about one pattern is called by; not what its message begins with anyway."""
+    if f.parameters:
+        return counted(len(f.parameters), "parameter")
+    return run.target if f.group is None or f.message.startswith(f.group) else f.group
 
 
 def _patterns(f: Finding, inventory: Inventory) -> list[Folded[str]]:
@@ -103,6 +106,8 @@ def _routed(runs: Sequence[Run]) -> str:
     """`, 50 (123.5M) to Muon, 98 (1.0M) to AdamW`, where one target's groups were checked."""
     if len(runs) != 1 or runs[0].proposal is None:
         return ""
+    if "muon" not in runs[0].routed.values():
+        return ", none to Muon"
     said = []
     for total in by_destination(runs[0].inventory.parameters, runs[0].routed):
         to = "frozen" if total.label == "frozen" else f"to {total.label}"
@@ -130,6 +135,12 @@ def split(run: Run) -> Iterator[Line]:
     parameters = run.inventory.parameters
     everything = sum(p.numel for p in parameters)
     entries = []
+
+    def name(destination: str) -> str:
+        """An optimizer without a Muon half has everything, and is not always AdamW."""
+        alone = run.profile is not None and "muon" not in run.routed.values() and destination == "AdamW"
+        return run.profile or destination if alone else destination
+
     for total in by_destination(parameters, run.routed):
         entries.append((total, True))
         inside = [p for p in parameters if by_destination((p,), run.routed)[0].label == total.label]
@@ -139,7 +150,7 @@ def split(run: Run) -> Iterator[Line]:
     numel = max((len(f"{t.numel:,}") for t, _ in entries), default=0)
     for t, top in entries:
         style: Style = "name" if top else ""
-        text = t.label if top else f"  {t.label}"
+        text = name(t.label) if top else f"  {t.label}"
         number, noun = counted(t.count, "parameter").split(" ")
         amount = f"{number} {noun}".rjust(count) if noun == "parameters" else f"{number} {noun} ".rjust(count)
         share = percent(t.numel, everything)

@@ -33,9 +33,10 @@ class Ends:
     def speak(self, p: Parameter) -> Evidence | None:
         """What the place of a map before, after or between the stacks says of it."""
         m = self._by_name.get(p.name)
-        if m is None or p.effective_ndim < 2:
+        if p.effective_ndim < 2 or (m is None and not self._opens(p)):
             return None
-        if self._reads_input(m):
+        if m is None or self._reads_input(m):
+            m = m or self.tree.matrices[0]
             text = f"first {'map' if p.ndim == 2 else 'convolution'}, on {m.fan_in} continuous input features"
             return Evidence("structure", "input-projection", text, "likely")
         base = self.tree.inventory.accessors.base
@@ -92,6 +93,11 @@ class Ends:
         sizes = self.tree.inventory.accessors.config
         wanted = ("num_channels", "in_channels", "num_mel_bins")
         return frozenset(v for k, v in sizes.items() if k.rpartition(".")[2] in wanted and isinstance(v, int))
+
+    def _opens(self, p: Parameter) -> bool:
+        """Whether this is the convolution that the whole model begins with, a stage of its own kind perhaps."""
+        first = self.tree.matrices[0] if self.tree.matrices else None
+        return first is not None and first.parameter is p and p.ndim > 2 and first.fan_in <= _PIXEL_CHANNELS
 
     def _is_first(self, m: Matrix) -> bool:
         return m is self.tree.matrices[0]

@@ -58,7 +58,7 @@ def _judged(
             spoken.insert(0, chosen)
     if chosen is None:
         return replace(p, role="unknown", confidence="guess", destination=policy.rulings["unknown"].plan, evidence=())
-    ordered = (chosen, *(e for e in spoken if e is not chosen))
+    ordered = (chosen, *(e for e in spoken if e is not chosen and (e.layer, e.role) != (chosen.layer, chosen.role)))
     return replace(
         p,
         role=chosen.role,
@@ -102,7 +102,10 @@ def _choose(spoken: list[Evidence]) -> Evidence | None:
     if vector is not None and best.role in (*_PLAIN, "output-head", "fused-matrix", "input-projection"):
         best = vector
     closer = _REFINES.get(best.role, ())
-    return next((e for e in spoken if e.role in closer), best)
+    finer = next((e for e in spoken if e.role in closer), None)
+    if finer is None or finer.confidence != "guess":
+        return finer or best
+    return replace(finer, text=f"{best.text}; {finer.text}")
 
 
 def _confidence(chosen: Evidence, ordered: tuple[Evidence, ...]) -> Confidence:

@@ -64,11 +64,15 @@ def _site(tree: Tree, p: Parameter, site: Site, module: Module, attribute: str) 
             yield Evidence("module", "hidden-matrix", f"projection of {what}")
     elif kind == "bilinear" and p.ndim == 3:
         yield Evidence("module", "unknown", f"weight of {what}: one bilinear form per output", "likely")
+    elif p.ndim == 2 and tree.kinds.get(parent(tree.owner(site)[0])) == "attention":
+        yield Evidence("module", "hidden-matrix", "output projection of nn.MultiheadAttention")
     elif tree.matrix_shape(p, site) is not None:
         yield _matrix(p, module, kind, what)
     elif kind in ("linear", "linear-transposed", "conv", "conv-transposed", "attention", "bilinear"):
         if p.effective_ndim <= 1 and "bias" in attribute:
             yield Evidence("module", "bias", f"{attribute} of {what}")
+        elif p.effective_ndim <= 1 < p.ndim and kind in ("linear", "conv", "conv-transposed"):
+            yield Evidence("module", "scale", f"gain of a normalised weight of {what}")
     elif p.ndim <= 1 and attribute == "bias":
         yield Evidence("module", "bias", f"bias of {what}", "likely")
 

@@ -37,13 +37,10 @@ def _raw(tree: Tree, p: Parameter, site: Site) -> Iterator[Evidence]:
     if p.ndim == 3 and min(p.shape[1:]) > 1 and (count := _stack_of(tree, p, site)):
         yield Evidence("structure", "expert-stack", f"{count} matrices in one tensor", "likely")
     elif p.ndim == 2:
-        experts = _expert_count(tree, site.module)
-        if experts and p.shape[0] == experts:
-            if _is_stack_bias(tree, p, site):
-                yield Evidence("structure", "bias", f"one row for each of the {experts} stacked matrices", "likely")
-            else:
-                text = f"one row for each of the {experts} experts beside it"
-                yield Evidence("structure", "router", text, "likely")
+        if _is_stack_bias(tree, p, site):
+            yield Evidence("structure", "bias", f"one row for each of the {p.shape[0]} stacked matrices", "likely")
+        elif p.shape[0] == _expert_count(tree, site.module):
+            yield Evidence("structure", "router", f"one row for each of the {p.shape[0]} experts beside it", "likely")
         elif _low_rank(tree, p, site, (p.shape[1], p.shape[0])):
             text = f"rank {min(p.shape)}, one of a pair around a larger map"
             yield Evidence("structure", "low-rank-adapter", text, "likely")
@@ -79,7 +76,9 @@ def _expert_count(tree: Tree, path: str) -> int:
     near = parent(path) if path else ""
     for root in dict.fromkeys((near, parent(near))):
         for where, count in _experts_at(tree, root):
-            if not tree.under(path, where) or where == root:
+            # a list of blocks at the top is the model's depth, not a choice of experts
+            is_list = where != root and where in tree.stack_sizes
+            if (not is_list or tree.block(root) is not None) and (not tree.under(path, where) or where == root):
                 return count
     return 0
 
