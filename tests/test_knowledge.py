@@ -59,8 +59,9 @@ def test_default_agrees_with_where_the_evidence_lies() -> None:
         "low-rank-adapter",
         "small-gate",
         "hyper-connection",
+        "grouped-conv",
     }
-    assert all(r.plan == "adam" for r in rulings.values() if r.to == "either")
+    assert [n for n, r in rulings.items() if r.to == "either" and r.plan == "muon"] == ["grouped-conv"]
     # what is contested shows both sides; an error has sources that agree
     assert all(r.muon and r.adam and r.strength == "C" for r in rulings.values() if r.to == "either")
     assert all(rulings[name].strength == "A" for name in ("embedding", "output-head", "tied-embedding", "bias"))

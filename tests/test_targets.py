@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ from paramlint.target import parse, parse_object
 
 TARGETS = Path(__file__).parent / "data" / "targets"
 NETS = f"{TARGETS / 'nets.py'}"
+ROOT = str(Path(__file__).parents[1])
 META, CPU = "meta", "cpu"
 
 
@@ -214,17 +216,19 @@ def _alive(pid: int) -> bool:
         return False
 
 
-def test_the_worker_dies_with_its_parent(module, tmp_path):
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
+def test_the_worker_dies_with_its_parent(sent, module, tmp_path):
     module("import os, time\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(60)\n")
     code = "from paramlint.model.process import *; run(Request('m:build'))"
-    root = str(Path(__file__).parents[1])
-    parent = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": root})
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code], stderr=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": ROOT}
+    )
     for _ in range(200):
         if (tmp_path / "pid").exists() and (tmp_path / "pid").read_text():
             break
         time.sleep(0.05)
     pid = int((tmp_path / "pid").read_text())
-    parent.kill()
+    parent.send_signal(sent)
     parent.wait()
     for _ in range(100):
         if not _alive(pid):
@@ -273,6 +277,20 @@ def test_this_machine_and_unix_sockets_are_not_the_network(module):
     assert str(fails("m:build")) == "m:build: ValueError: all good (m.py:5)"
 
 
+# ------------------------------------------------------------------ the command line
+
+
+def test_the_command_line_says_it_in_one_line_on_stderr(module):
+    module("import sys\nprint('noise')\nsys.exit(0)\n")
+    command = [sys.executable, "-m", "paramlint", "params", "m.py:build", "--output-format", "json"]
+    ran = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": ROOT})
+    assert ran.returncode == 2 and json.loads(ran.stdout)["summary"]["failed"] == 1
+    assert ran.stderr.strip().endswith(
+        "m.py:build: calls sys.exit(0) (m.py:3); name a function that only builds the model"
+    )
+    assert "noise" not in ran.stdout + ran.stderr
+
+
 # ------------------------------------------------------------------ models
 
 
@@ -292,7 +310,7 @@ NET = {
 
 @pytest.mark.parametrize(
     ("target", "kwargs", "label"),
-    [("Net", {}, "Net"), ("build", {"depth": 2}, "build")],
+    [("Net", {}, "Net"), ("build", {"depth": 2, "lists": ["are", ["lists"]]}, "build")],
 )
 def test_classes_and_functions(target, kwargs, label):
     response = run(Request(f"{NETS}:{target}", kwargs=kwargs))
@@ -487,6 +505,9 @@ def test_a_configuration_on_disk(module, tmp_path):
         ("hf:gpt2", {"n_layers": 2}, "the configuration has no field 'n_layers'; did you mean n_layer?"),
         ("hf:gpt2:AutoModelForMaskedLM", {}, "knows no 'gpt2' models; AutoModelForCausalLM and AutoModel do"),
         ("hf:gpt2:GPT2LMHeadModle", {}, "no class 'GPT2LMHeadModle'; did you mean GPT2LMHeadModel?"),
+        ("hf:bert:GPT2LMHeadModel", {}, "GPT2LMHeadModel is made from a GPT2Config, not from a BertConfig"),
+        ("hf:siglip_text_model:AutoModel", {}, "AutoModel knows no 'siglip_text_model' models"),
+        ("hf:siglip_text_model", {}, "name the class: hf:siglip_text_model:SiglipTextModel"),
         ("hf:nemotron", {}, """needs 'num_key_value_heads', which the configuration leaves empty (unsupported"""),
         ("hf:./nowhere", {}, "no such file or folder: nowhere"),
         ("hf:nobody/nothing", {}, "--allow-network fetches it (the configuration, no weights)"),
@@ -511,6 +532,7 @@ def test_transformers_models_that_cannot_be(target, kwargs, says, monkeypatch):
         ("vit", "AutoModelForImageClassification"),
         ("llava", "AutoModelForImageTextToText"),
         ("clip_text_model", "AutoModel"),
+        ("depth_anything", "AutoModelForDepthEstimation"),
     ],
 )
 def test_the_class_of_a_model_type(model_type, name):

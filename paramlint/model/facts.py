@@ -15,7 +15,8 @@ from paramlint.parameter import Inventory, Location, Module, Parameter, Plain, S
 SIZES = frozenset(
     "in_features out_features in_channels out_channels kernel_size groups transposed num_embeddings embedding_dim "
     "sparse nf nx normalized_shape input_size hidden_size proj_size num_layers bidirectional embed_dim kdim vdim "
-    "num_heads num_experts n_experts num_local_experts top_k r rank in1_features in2_features".split()
+    "num_heads num_attention_heads n_heads num_experts n_experts num_local_experts top_k r rank in1_features "
+    "in2_features".split()
 )
 # Classes that put the user's model under one attribute: the attribute is dropped from names.
 _WRAPPERS = {

@@ -62,6 +62,9 @@ def explain(
         error.where = error.where or where
         if error.__cause__ is not None and not error.traceback:
             error.traceback = trimmed(error.__cause__)
+        if attempts and "network" not in error.message:
+            tried = f"it tried the network ({', '.join(attempts)}), which is off"
+            error.hint = f"{error.hint}; {tried}" if error.hint else tried
         return error
     message, hint = _known(error, attempts, memory_limit)
     if isinstance(error, SyntaxError) and error.filename:

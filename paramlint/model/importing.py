@@ -89,7 +89,9 @@ def assigned_at(found: Found, attribute: str) -> int | None:
             line = None if any((a.asname or a.name) == wanted for a in node.names) else line
         else:
             targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", node)]
-            names = {n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)}
+            names = {
+                n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+            }
             if isinstance(node, (ast.Assign, ast.AnnAssign)) and wanted in names:
                 line = node.lineno
     return line

@@ -172,7 +172,8 @@ class _Worker:
             message = f"the process that built it was killed (SIGKILL){at}"
             hint = "often the system does that for lack of memory"
         elif code < 0:
-            message = f"the process that built it crashed ({signal.Signals(-code).name}){at}"
+            named = signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"
+            message = f"the process that built it crashed ({named}){at}"
         else:
             message = f"ended the process with exit code {code} before there was a model"
             hint = "something calls os._exit, or replaces the process"

@@ -33,7 +33,7 @@ def main() -> None:
     guard.crash_reports()
     data = json.loads(sys.stdin.buffer.read())
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    request = decode(Request, data)
+    request = replace(decode(Request, data), kwargs=data.get("kwargs", {}))  # with lists, as they were written
     attempts: list[str] = []
     try:
         _prepare(request)

@@ -18,7 +18,7 @@ _CONFIDENCE: tuple[Confidence, ...] = ("certain", "likely", "guess")
 _PLAIN = ("hidden-matrix", "conv-filter")
 # Labels of one destination: the weaker statement may say more exactly what the stronger one found.
 _REFINES: dict[str, tuple[str, ...]] = {
-    "embedding": ("position-table",),
+    "embedding": ("position-table", "relative-bias"),
     "scale": ("norm-gain", "bias", "token", "position-table", "relative-bias"),
     "row-matrix": ("output-head", "norm-gain", "bias", "token", "position-table"),
     "token": ("position-table", "bias", "scale"),
@@ -52,6 +52,8 @@ def _judged(
     spoken = [e for e in _all_evidence(tree, ends, p) if e.layer in layers]
     spoken.sort(key=_rank)
     chosen = _choose(spoken)
+    if chosen is not None and chosen.role in _PLAIN:
+        chosen = _joined(chosen, spoken)
     for pattern, role in overrides.items():
         if any(fnmatchcase(s.name, pattern) for s in p.sites):
             chosen = Evidence("identity", role, f"set by configuration: {pattern!r} = {role!r}")
@@ -106,6 +108,12 @@ def _choose(spoken: list[Evidence]) -> Evidence | None:
     if finer is None or finer.confidence != "guess":
         return finer or best
     return replace(finer, text=f"{best.text}; {finer.text}")
+
+
+def _joined(chosen: Evidence, spoken: list[Evidence]) -> Evidence:
+    """A plain map's class and place in one line: neither says much alone."""
+    agreed = [e for e in spoken if e.role == chosen.role and e.layer == "structure" and e is not chosen]
+    return replace(chosen, text=f"{chosen.text}, {agreed[0].text}") if agreed else chosen
 
 
 def _confidence(chosen: Evidence, ordered: tuple[Evidence, ...]) -> Confidence:

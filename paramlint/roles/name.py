@@ -14,6 +14,7 @@ _HEADS = (("lm", "head"), ("qa", "outputs"), ("proj", "out"), ("conv", "out"), (
 _POSITION = frozenset({"pos", "position", "positions", "positional", "wpe", "posemb"})
 _TABLE = frozenset({"embed", "embeds", "embedding", "embeddings", "emb", "codebook", "wte"})
 _TOKENS = frozenset({"token", "tokens", "query", "queries", "latents", "register", "registers", "mask"})
+_RELATIVE = frozenset({"rel", "relative"})
 _BIAS = frozenset({"bias", "biases"})
 _SCALE = frozenset({"scale", "scales", "gamma", "gain", "lambda", "alpha", "temperature"})
 _ELEMENTWISE = frozenset({"log", "decay", "mix", "coefficients"})
@@ -39,11 +40,13 @@ def speak(p: Parameter, *, raw: bool, singleton: bool) -> Iterator[Evidence]:
             yield Evidence("name", "output-head", quoted, "guess")
         return
     if not raw:
-        if words & _POSITION:
+        if words & _BIAS and words & _RELATIVE:
+            yield Evidence("name", "relative-bias", quoted, "guess")
+        elif words & _POSITION:
             yield Evidence("name", "position-table", quoted, "guess")
         return
     if words & _BIAS:
-        yield Evidence("name", "relative-bias" if {"rel", "relative"} & words else "bias", quoted, "guess")
+        yield Evidence("name", "relative-bias" if words & _RELATIVE else "bias", quoted, "guess")
     elif words & _POSITION:
         yield Evidence("name", "position-table", quoted, "guess")
     elif words & _TOKENS:

@@ -27,9 +27,8 @@ def speak(tree: Tree, p: Parameter) -> Iterator[Evidence]:
         yield Evidence(
             "structure", "low-rank-adapter", f"rank {min(fans)}, one of a pair around a larger map", "likely"
         )
-    block = tree.block(site.module)
-    if block is not None and p.ndim == 2:
-        yield Evidence("structure", "hidden-matrix", f"inside {tree.described(block)}", "likely")
+    if p.ndim == 2 and tree.block(site.module) is not None:
+        yield Evidence("structure", "hidden-matrix", f"in {tree.described(site.module)}", "likely")
 
 
 def _raw(tree: Tree, p: Parameter, site: Site) -> Iterator[Evidence]:
@@ -44,6 +43,9 @@ def _raw(tree: Tree, p: Parameter, site: Site) -> Iterator[Evidence]:
         elif _low_rank(tree, p, site, (p.shape[1], p.shape[0])):
             text = f"rank {min(p.shape)}, one of a pair around a larger map"
             yield Evidence("structure", "low-rank-adapter", text, "likely")
+        elif p.shape[1] in _head_counts(tree, site) and p.shape[0] != p.shape[1]:
+            text = f"one column for each of the {p.shape[1]} heads of its attention"
+            yield Evidence("structure", "relative-bias", text, "likely")
         elif _state_matrix(tree, p, site):
             yield Evidence(
                 "structure",
@@ -167,6 +169,12 @@ def _shapes_below(tree: Tree, root: str) -> list[tuple[int, ...]]:
             level = [c for path in level for c in tree.children.get(path, ())]
         tree.shapes_below[root] = found
     return tree.shapes_below[root]
+
+
+def _head_counts(tree: Tree, site: Site) -> list[object]:
+    """How many attention heads the module, or the one that holds it, declares."""
+    near = [tree.modules[m].sizes for m in (site.module, parent(site.module)) if m in tree.modules]
+    return [sizes[k] for sizes in near for k in ("num_heads", "num_attention_heads", "n_heads") if k in sizes]
 
 
 def _state_matrix(tree: Tree, p: Parameter, site: Site) -> bool:

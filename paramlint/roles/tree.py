@@ -140,9 +140,11 @@ class Tree:
             for member in members
         }
 
-    def described(self, block: str) -> str:
-        """A repeated block in words: `one of 12 like blocks of transformer.h`."""
-        return self._descriptions.get(block, "a repeated block")
+    def described(self, path: str) -> str:
+        """The nearest repeated block around a module, in words: `one of 12 like blocks of transformer.h`."""
+        while path not in self._descriptions:
+            path = parent(path)
+        return self._descriptions[path]
 
     def _is_block(self, path: str) -> bool:
         """A module made of parts: children with parameters, or several matrices of its own."""

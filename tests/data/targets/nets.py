@@ -21,7 +21,8 @@ class Net(nn.Module):
         return self.head(x)
 
 
-def build(width: int = 8, *, depth: int = 2):
+def build(width: int = 8, *, depth: int = 2, lists=()):
+    assert not lists or lists == ["are", ["lists"]]
     return Net(width, depth)
 
 
