@@ -142,7 +142,9 @@ def user_place(error: BaseException) -> str:
 
 def is_library(path: str) -> bool:
     """True for a file that the user did not write: installed packages, the standard library, paramlint itself."""
-    if path.startswith(("<", _PACKAGE)) or "site-packages" in path or "dist-packages" in path:
+    if path.startswith(("<", _PACKAGE)) or not path.endswith(".py"):
+        return True
+    if "site-packages" in path or "dist-packages" in path:
         return True
     return path.startswith(_LIBRARIES)
 

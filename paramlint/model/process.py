@@ -172,12 +172,15 @@ class _Worker:
             message = f"the process that built it was killed (SIGKILL){at}"
             hint = "often the system does that for lack of memory"
         elif code < 0:
-            named = signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"
+            named = next((s.name for s in signal.Signals if s == -code), f"signal {-code}")
             message = f"the process that built it crashed ({named}){at}"
         else:
             message = f"ended the process with exit code {code} before there was a model"
             hint = "something calls os._exit, or replaces the process"
-        return ParamlintError(message, where=self.request.target, hint=hint, traceback=self.last_lines().lstrip("\n"))
+        if self.request.memory_limit:
+            hint += f"; or the memory limit of {self.request.memory_limit / 2**30:.3g} GiB is too low"
+        text = self.last_lines(4 * _OUTPUT_LINES).lstrip("\n")
+        return ParamlintError(message, where=self.request.target, hint=hint.lstrip("; "), traceback=text)
 
     def last_lines(self, count: int = _OUTPUT_LINES) -> str:
         """The end of what the target printed, under a line that says so; '' where it printed nothing."""

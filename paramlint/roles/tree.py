@@ -134,14 +134,10 @@ class Tree:
 
     @cached_property
     def _descriptions(self) -> dict[str, str]:
-        return {
-            member: f"one of {len(members)} like blocks of {path or 'the model'}"
-            for (path, _), members in self.stacks.items()
-            for member in members
-        }
+        return {member: f"one of {len(members)} like blocks" for members in self.stacks.values() for member in members}
 
     def described(self, path: str) -> str:
-        """The nearest repeated block around a module, in words: `one of 12 like blocks of transformer.h`."""
+        """The nearest repeated block around a module, in words: `one of 12 like blocks`."""
         while path not in self._descriptions:
             path = parent(path)
         return self._descriptions[path]
