@@ -71,6 +71,14 @@ def _block(block: Folded[Parameter], inventory: Inventory, policy: Policy) -> It
         yield from _ruling(ruling, p.role, policy)
 
 
+# Being a map, hidden by its place, does not speak against being one of these: it is what they are besides.
+_PLAIN = ("hidden-matrix", "conv-filter")
+_MAPS = frozenset(
+    "fused-matrix router output-head tied-embedding input-projection low-rank-adapter row-matrix small-gate "
+    "depthwise-conv grouped-conv".split()
+)
+
+
 def _fact(label: str, value: str) -> Line:
     return line((f"  {label:<8} ", "faint"), value, hang=11)
 
@@ -86,7 +94,8 @@ def _evidence(p: Parameter, policy: Policy) -> Iterator[Line]:
         against = e.role != p.role
         start = f"    {e.layer:<{layer}}  {e.confidence:<7}  {e.role:<{role}}  "
         yield line((start, "faint" if against else ""), (e.text, "faint" if against else ""), hang=len(start))
-    others = list(dict.fromkeys((e.layer, e.role) for e in p.evidence if e.role != p.role))
+    apart_from = {p.role, *(_PLAIN if p.role in _MAPS else ())}
+    others = list(dict.fromkeys((e.layer, e.role) for e in p.evidence if e.role not in apart_from))
     apart = [(layer, role) for layer, role in others if _plan(role, policy) != p.destination]
     if apart:
         yield line(("  conflict", "warning"), f": {_said_besides(apart, policy)}", hang=4)

@@ -41,8 +41,8 @@ class Ends:
             return Evidence("structure", "input-projection", text, "likely")
         base = self.tree.inventory.accessors.base
         beyond = base is not None and not self.tree.under(m.site.module, base)
-        if self._gives_labels(m):
-            text = f"{m.fan_out} outputs, as many as the config has labels or tokens; nothing takes them"
+        if (as_many := self._labels(m)) and not self._followed(m):
+            text = f"{m.fan_out} outputs, as many as {as_many}; nothing takes them"
             return Evidence("structure", "output-head", text, "likely")
         hidden: tuple[str, Confidence] | None = None
         if base is not None and not beyond:
@@ -62,10 +62,13 @@ class Ends:
         wanted = ("num_labels", "num_classes", "vocab_size", "tgt_vocab_size")
         return frozenset(v for k, v in sizes.items() if k.rpartition(".")[2] in wanted and isinstance(v, int))
 
-    def _gives_labels(self, m: Matrix) -> bool:
-        """As many outputs as there are labels (one more for "no object"), or as many as a map that is a head."""
-        fits = m.fan_out in self._label_sizes or m.fan_out - 1 in self._label_sizes
-        return m.fan_out != m.fan_in and (fits or m.fan_out in self._head_sizes) and not self._followed(m)
+    def _labels(self, m: Matrix) -> str:
+        """What has as many members as this map has outputs: labels (and "no object"), tokens, another head; or ''."""
+        if m.fan_out == m.fan_in:
+            return ""
+        if m.fan_out in self._label_sizes or m.fan_out - 1 in self._label_sizes:
+            return "the config has labels or tokens"
+        return "the last map of the model" if m is not self.outside[-1] and m.fan_out in self._head_sizes else ""
 
     @cached_property
     def _head_sizes(self) -> frozenset[int]:
