@@ -1,65 +1,19 @@
-"""What the checks say of hand-made models and groups. No torch: models are written down as plain data."""
+"""What the checks say of a parameter in Muon for its role and its shape, and what else is said of it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from handmade_models import DOWN, EMBED, GAIN, HEAD, KNOWN, LM, UP, by_code, flagged, member, model, parameter, two
 
-from paramlint import knowledge
 from paramlint.checks import run, unexplained_refusals
 from paramlint.finding import Finding
-from paramlint.group import Group, Member, OptimizerUse, Proposal
+from paramlint.group import Group, OptimizerUse, Proposal
 from paramlint.knowledge import Knowledge
-from paramlint.parameter import Evidence, Inventory, Location, Module, Parameter, Site
+from paramlint.parameter import Location, Module, Parameter
 from paramlint.profile import Ruling
-
-KNOWN = knowledge.load()
-
-
-def parameter(name: str, shape: tuple[int, ...], role: str, **more: Any) -> Parameter:
-    facts: dict[str, Any] = {"dtype": "float32", "trainable": True, "confidence": "certain"}
-    module, _, attribute = name.rpartition(".")
-    facts["sites"] = (Site(name, module, attribute),)
-    facts["evidence"] = (Evidence("structure", role, f"looks like a {role}"),)
-    return Parameter(name, shape, role=role, **{**facts, **more})
-
-
-def model(*parameters: Parameter, modules: tuple[Module, ...] = ()) -> Inventory:
-    return Inventory("toy.Model", parameters, modules, location=Location("model.py", 3))
-
-
-def member(p: Parameter) -> Member:
-    return Member(p.name, p.shape, p.trainable)
-
-
-def two(muon: list[Parameter], adam: list[Parameter], profile: str = "torch-muon", **options: Any) -> Proposal:
-    """A Muon of that profile, and an AdamW where there is something left for it."""
-    first = OptimizerUse("Muon", (Group(0, tuple(map(member, muon)), options),), "Muon", profile)
-    second = OptimizerUse("AdamW", (Group(0, tuple(map(member, adam))),), "torch.optim.AdamW", "adamw")
-    return Proposal((first, second) if adam else (first,), location=Location("train.py", 10))
-
-
-def flagged(muon: list[Parameter], adam: list[Parameter], profile: str, **options: Any) -> Proposal:
-    """One optimizer with groups that carry `use_muon`; the options are the Muon group's."""
-    first = Group(0, tuple(map(member, muon)), {"use_muon": True, **options})
-    second = Group(1, tuple(map(member, adam)), {"use_muon": False})
-    return Proposal((OptimizerUse("Opt", (first, second) if adam else (first,), "Opt", profile),))
-
-
-def by_code(findings: tuple[Finding, ...]) -> Mapping[str, Finding]:
-    assert len({f.code for f in findings}) == len(findings), [f.message for f in findings]
-    return {f.code: f for f in findings}
-
-
-EMBED = parameter("tokens.weight", (1000, 64), "embedding")
-HEAD = parameter("head.weight", (1000, 64), "output-head")
-UP = parameter("up.weight", (256, 64), "hidden-matrix")
-DOWN = parameter("down.weight", (64, 256), "hidden-matrix")
-GAIN = parameter("norm.weight", (64,), "norm-gain")
-LM = model(EMBED, UP, DOWN, GAIN, HEAD)
 
 
 def test_right_groups_are_silent() -> None:
@@ -189,108 +143,6 @@ class TestPolicies:
         assert run(model(UP, grouped), two([UP], [grouped]), KNOWN) == ()
         found = by_code(run(model(UP, grouped), flagged([UP], [grouped], "keller"), KNOWN))
         assert found.keys() == {"PML213"}
-
-
-class TestCoverage:
-    def test_the_share_of_each_role_is_said(self) -> None:
-        found = by_code(run(LM, two([UP, DOWN], [EMBED, HEAD]), KNOWN))
-        assert found.keys() == {"PML101"}
-        assert found["PML101"].parameters == ("norm.weight",)
-        assert found["PML101"].details == ("norm-gain: under 0.1 % of the trainable elements",)
-
-    def test_frozen_parameters_need_no_group(self) -> None:
-        frozen = replace(EMBED, trainable=False)
-        assert run(model(frozen, UP, HEAD), two([UP], [HEAD]), KNOWN) == ()
-
-    def test_a_tensor_in_two_optimizers(self) -> None:
-        found = by_code(run(LM, two([UP, DOWN], [EMBED, GAIN, HEAD, UP]), KNOWN))
-        assert "Muon and AdamW" in found["PML102"].message
-
-    def test_a_tensor_twice_in_a_group(self) -> None:
-        found = by_code(run(LM, two([UP, DOWN, UP], [EMBED, GAIN, HEAD]), KNOWN))
-        assert "twice in Muon" in found["PML102"].message
-
-    def test_tied_names_are_one_tensor(self) -> None:
-        sites = (Site("tokens.weight", "tokens", "weight"), Site("head.weight", "head", "weight"))
-        tied = parameter("tokens.weight", (1000, 64), "tied-embedding", sites=sites)
-        groups = two([UP], [tied])
-        again = OptimizerUse("SGD", (Group(0, (Member("head.weight", tied.shape, given="head.weight"),)),))
-        found = by_code(run(model(tied, UP), replace(groups, optimizers=(*groups.optimizers, again)), KNOWN))
-        assert found["PML102"].parameters == ("tokens.weight",)
-        assert "one tensor under several names: tokens.weight and head.weight" in found["PML102"].details
-
-    def test_a_stale_copy_is_recognised_by_its_shape(self) -> None:
-        stale = OptimizerUse("Muon", (Group(0, (Member(None, UP.shape), member(DOWN))),), "Muon", "torch-muon")
-        found = by_code(run(model(UP, DOWN), Proposal((stale,)), KNOWN))
-        assert found.keys() == {"PML101", "PML103"}
-        assert "(256, 64)" in found["PML103"].message
-        assert any("stale copy" in d and "up.weight" in d for d in found["PML103"].details)
-
-    def test_the_result_of_an_operation_is_no_parameter(self) -> None:
-        cast = OptimizerUse("SGD", (Group(0, (member(UP), Member(None, (4,), leaf=False))),), "SGD", "sgd")
-        found = by_code(run(model(UP), Proposal((cast,)), KNOWN))
-        assert "the result of an operation" in found["PML103"].message
-
-    def test_empty_groups_and_empty_optimizers(self) -> None:
-        use = OptimizerUse("SGD", (Group(0, (member(UP),)), Group(1, ())), "SGD", "sgd")
-        hollow = OptimizerUse("Adam", (Group(0, ()), Group(1, ())), "Adam", "adam")
-        found = run(model(UP), Proposal((use, hollow, OptimizerUse("RMSprop", ()))), KNOWN)
-        assert [(f.code, f.group) for f in found] == [
-            ("PML105", "Adam"),
-            ("PML105", "RMSprop"),
-            ("PML105", "SGD group 1"),
-        ]
-
-    @pytest.mark.parametrize(("members", "codes"), [([UP, DOWN], ["PML106"]), ([UP], [])])
-    def test_a_set_has_an_order_only_with_one_member(self, members: list[Parameter], codes: list[str]) -> None:
-        use = OptimizerUse("SGD", (Group(0, tuple(map(member, members))),), "SGD", "sgd", container="set")
-        assert [f.code for f in run(model(*members), Proposal((use,)), KNOWN)] == codes
-
-    def test_lazy_and_sharded_parameters(self) -> None:
-        lazy = parameter("lazy.weight", (), "unknown", state="uninitialized")
-        flat = parameter("flat", (4096,), "unknown", state="flat")
-        gone = parameter("gone.weight", (0,), "unknown", state="emptied")
-        found = run(model(lazy, flat, gone, UP), two([UP, lazy, flat], [gone]), KNOWN)
-        assert [(f.code, f.parameters) for f in found] == [
-            ("PML107", ("lazy.weight",)),
-            ("PML110", ("flat",)),
-            ("PML110", ("gone.weight",)),
-        ]
-
-
-class TestFrozen:
-    FROZEN = replace(UP, trainable=False)
-
-    def test_a_warning_where_it_is_skipped(self) -> None:
-        found = by_code(run(model(self.FROZEN, DOWN), two([self.FROZEN, DOWN], []), KNOWN))
-        assert found["PML104"].severity == "warning"
-
-    @pytest.mark.parametrize(("decay", "severity"), [(0.0, "warning"), (0.01, "error")])
-    def test_an_error_where_it_is_decayed(self, decay: float, severity: str) -> None:
-        groups = flagged([self.FROZEN, DOWN], [], "keller", weight_decay=decay)
-        found = [f for f in run(model(self.FROZEN, DOWN), groups, KNOWN) if f.code == "PML104"]
-        assert [f.severity for f in found] == [severity]
-
-
-class TestSiblings:
-    def layers(self, n: int) -> list[Parameter]:
-        return [parameter(f"h.{i}.up.weight", (256, 64), "hidden-matrix") for i in range(n)]
-
-    def test_the_odd_one_out_is_named(self) -> None:
-        layers = self.layers(4)
-        found = by_code(run(model(*layers), two(layers[:3], layers[3:]), KNOWN))
-        assert found["PML108"].parameters == ("h.3.up.weight",)
-        assert "1 of 4" in found["PML108"].message
-
-    def test_layer_wise_groups_of_one_half_are_fine(self) -> None:
-        layers = self.layers(4)
-        groups = tuple(Group(i, (member(p),), {"lr": 0.1 * i}) for i, p in enumerate(layers))
-        use = OptimizerUse("Muon", groups, "Muon", "torch-muon")
-        assert run(model(*layers), Proposal((use,)), KNOWN) == ()
-
-    def test_no_minority_no_word(self) -> None:
-        layers = self.layers(4)
-        assert "PML108" not in by_code(run(model(*layers), two(layers[:2], layers[2:]), KNOWN))
 
 
 class TestShapes:

@@ -9,12 +9,10 @@ from torch import nn
 
 from paramlint.parameter import Accessors, Plain
 
-#: Config fields that say how large an input, an output or a table is.
-CONFIG_FIELDS = frozenset(
-    "vocab_size tgt_vocab_size num_labels num_classes max_position_embeddings n_positions type_vocab_size num_channels "
-    "in_channels num_mel_bins image_size num_experts num_local_experts n_routed_experts moe_num_experts "
-    "hidden_size".split()
-)
+#: Endings of config fields that count labels, tokens or codes: what an output head has a row for each of.
+LABEL_FIELDS = ("vocab_size", "num_labels", "_labels", "num_classes", "_classes", "codebook_size", "num_embeddings")
+#: Config fields that say how wide a continuous input is.
+INPUT_FIELDS = ("num_channels", "in_channels", "num_mel_bins")
 
 
 def accessors(model: nn.Module) -> Accessors:
@@ -108,7 +106,8 @@ def _config(config: Any, depth: int = 0) -> dict[str, Plain]:
     if labels is not None:
         found["num_labels"] = labels
     for key, value in fields.items():
-        if key in CONFIG_FIELDS and isinstance(value, int) and not isinstance(value, bool):
+        counts = key.endswith(LABEL_FIELDS) and key != "type_vocab_size"
+        if (counts or key in INPUT_FIELDS) and isinstance(value, int) and not isinstance(value, bool):
             found[key] = value
         elif hasattr(value, "to_dict") and hasattr(value, "__dict__"):
             found.update({f"{key}.{k}": v for k, v in _config(value, depth + 1).items()})

@@ -146,15 +146,21 @@ def _installed_one(profiles: list[Profile]) -> Profile:
         version = installed(distribution)
         if version is None:
             continue
+        fitting = [p for p in profiles if p.distribution == distribution]
         if _from_git(distribution):
             # a repository has its last release's version number, and may be a profile of its own
-            fitting = [p for p in profiles if "git+" in (p.install or "")]
+            fitting = [p for p in fitting if _of_git(p)]
         else:
-            fitting = [p for p in profiles if p.distribution == distribution]
             fitting = [p for p in fitting if p.versions is None or within(version, p.versions)] or fitting
+            # a profile of exactly this release knows more than one of any release, or of the repository
+            fitting.sort(key=lambda p: (_of_git(p), p.versions is None))
         if fitting:
             return fitting[0]
     return next((p for p in profiles if p.versions is None), profiles[0])
+
+
+def _of_git(profile: Profile) -> bool:
+    return "git+" in (profile.install or "")
 
 
 def _from_git(distribution: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 
 from paramlint.parameter import Confidence, Evidence, Parameter
@@ -10,6 +10,9 @@ from paramlint.roles.tree import Matrix, Tree
 
 #: A convolution with at most this many input channels reads pixels (RGB, with depth or alpha) or a waveform.
 _PIXEL_CHANNELS = 4
+#: Widths up to this are those of gates, flags and coordinates, and coincide by chance.
+_NARROW = 32
+_INPUT_FIELDS = ("num_channels", "in_channels", "num_mel_bins")
 
 
 class Ends:
@@ -18,7 +21,7 @@ class Ends:
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
         self.outside = [m for m in tree.matrices if m.block is None]
-        inside = [m.order for m in tree.matrices if m.block is not None]
+        inside = [m.order for m in tree.matrices if m.block is not None and tree.is_block(m.block)]
         self.last_block = max(inside, default=-1)
         self.first_block = min(inside, default=-1)
 
@@ -41,7 +44,7 @@ class Ends:
             return Evidence("structure", "input-projection", text, "likely")
         base = self.tree.inventory.accessors.base
         beyond = base is not None and not self.tree.under(m.site.module, base)
-        if (as_many := self._labels(m)) and not self._followed(m):
+        if (as_many := self._labels(m)) and (m.fan_out <= _NARROW or not self._followed(m)):
             text = f"{m.fan_out} outputs, as many as {as_many}; nothing takes them"
             return Evidence("structure", "output-head", text, "likely")
         hidden: tuple[str, Confidence] | None = None
@@ -51,16 +54,24 @@ class Ends:
             hidden = f"outside the stacks, its {m.fan_out} outputs are taken by a later map", "likely"
         elif not beyond and m.order < self.last_block:
             hidden = "outside the stacks, between them", "guess"
+        if hidden is not None and p.ndim == 2:
+            return Evidence("structure", "hidden-matrix", *hidden)
         if hidden is not None:
-            return Evidence("structure", "hidden-matrix", *hidden) if p.ndim == 2 else None
+            return Evidence("structure", "conv-filter", *hidden) if hidden[1] == "guess" else None
         where = f"outside the base model {base}" if beyond else "after the last block"
         return Evidence("structure", "output-head", f"{where}, nothing takes its output", "likely")
 
     @cached_property
     def _label_sizes(self) -> frozenset[int]:
-        sizes = self.tree.inventory.accessors.config
-        wanted = ("num_labels", "num_classes", "vocab_size", "tgt_vocab_size")
-        return frozenset(v for k, v in sizes.items() if k.rpartition(".")[2] in wanted and isinstance(v, int))
+        return self._sizes(lambda field: field not in _INPUT_FIELDS)
+
+    @cached_property
+    def _input_sizes(self) -> frozenset[int]:
+        return self._sizes(lambda field: field in _INPUT_FIELDS)
+
+    def _sizes(self, wanted: Callable[[str], bool]) -> frozenset[int]:
+        known = self.tree.inventory.accessors.config
+        return frozenset(v for k, v in known.items() if isinstance(v, int) and wanted(k.rpartition(".")[2]))
 
     def _labels(self, m: Matrix) -> str:
         """What has as many members as this map has outputs: labels (and "no object"), tokens, another head; or ''."""
@@ -74,15 +85,19 @@ class Ends:
     def _head_sizes(self) -> frozenset[int]:
         """The widths of the last map of the model, if it is behind all stacks and wider than a gate or a flag."""
         last = self.outside[-1] if self.outside else None
-        if last is None or last.order < self.last_block or last.fan_out <= 16 or self._followed(last):
+        if last is None or last.order < self.last_block or last.fan_out <= _NARROW or self._followed(last):
             return frozenset()
         return frozenset({last.fan_out})
 
     def _followed(self, m: Matrix) -> bool:
-        """Whether a later map outside the stacks takes as many features as this one gives."""
-        if m.fan_out in self._label_sizes and m.fan_out != m.fan_in:
-            return False
-        return any(o.order > m.order and o.fan_in == m.fan_out for o in self.outside)
+        """Whether a later map takes as many features as this one gives, or twice as many (two of them joined)."""
+        takes = (m.fan_out, 2 * m.fan_out) if m.fan_out > _NARROW else (m.fan_out,)
+        return any(self._last_taking.get(width, -1) > m.order for width in takes)
+
+    @cached_property
+    def _last_taking(self) -> Mapping[int, int]:
+        """The place of the last map that takes so many features."""
+        return {m.fan_in: m.order for m in self.tree.matrices}
 
     def _reads_input(self, m: Matrix) -> bool:
         if m is not self.outside[0] and not self._first_of_tower(m):
@@ -90,12 +105,6 @@ class Ends:
         if m.parameter.ndim > 2:
             return m.fan_in <= _PIXEL_CHANNELS or m.fan_in in self._input_sizes or self._is_first(m)
         return self._is_first(m) and not self._has_embedding and m.fan_in not in self._produced
-
-    @cached_property
-    def _input_sizes(self) -> frozenset[int]:
-        sizes = self.tree.inventory.accessors.config
-        wanted = ("num_channels", "in_channels", "num_mel_bins")
-        return frozenset(v for k, v in sizes.items() if k.rpartition(".")[2] in wanted and isinstance(v, int))
 
     def _opens(self, p: Parameter) -> bool:
         """Whether this is the convolution that the whole model begins with, a stage of its own kind perhaps."""

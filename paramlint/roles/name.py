@@ -9,7 +9,7 @@ from itertools import pairwise
 from paramlint.parameter import Evidence, Parameter
 
 _TOKEN = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
-_HEAD = frozenset({"head", "classifier", "logits", "unembed", "unembedding", "fc", "score"})
+_HEAD = frozenset({"head", "classifier", "logits", "unembed", "unembedding", "score", "pred", "preds"})
 _HEADS = (("lm", "head"), ("qa", "outputs"), ("proj", "out"), ("conv", "out"), ("to", "logits"))
 _POSITION = frozenset({"pos", "position", "positions", "positional", "wpe", "posemb"})
 _TABLE = frozenset({"embed", "embeds", "embedding", "embeddings", "emb", "codebook", "wte"})
@@ -36,7 +36,7 @@ def speak(p: Parameter, *, raw: bool, singleton: bool) -> Iterator[Evidence]:
     words = set(last)
     quoted = f"called {parts[-1]!r}"
     if singleton and not raw:
-        if words & _HEAD or any(_follows(last, pair) for pair in _HEADS):
+        if words & _HEAD or last == ["fc"] or any(_follows(last, pair) for pair in _HEADS):
             yield Evidence("name", "output-head", quoted, "guess")
         return
     if not raw:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -113,16 +112,27 @@ class Tree:
         blocks; the numbering is that of a ModuleList or Sequential, or a number at the end of an attribute.
         """
         found: dict[tuple[str, str], list[str]] = {}
+        alone: list[tuple[str, str, str]] = []
         for path, children in self.children.items():
-            by_class: dict[str, list[str]] = defaultdict(list)
+            by_class: dict[str, list[str]] = {}
             for child in children:
                 module = self.modules[child]
-                if child[-1].isdigit() and module.classes and self._is_block(child):
-                    by_class[module.classes[0]].append(child)
+                if child[-1].isdigit() and module.classes and self.kinds[child] == "other":
+                    by_class.setdefault(module.classes[0], []).append(child)
             for cls, members in by_class.items():
-                if len(members) > 1:
-                    found[path, cls] = members
-        return found
+                blocks = [m for m in members if self.is_block(m)] or self._like_maps(members)
+                if len(blocks) > 1:
+                    found[path, cls] = blocks
+                elif blocks:
+                    alone.append((path, cls, blocks[0]))
+        # a stack of one shows by its class, where that makes up another stack
+        repeated = {cls for _, cls in found if not cls.startswith("torch.nn.")}
+        return found | {(path, cls): [block] for path, cls, block in alone if cls in repeated}
+
+    def _like_maps(self, members: list[str]) -> list[str]:
+        """Modules around a single map each are blocks where three or more have one shape."""
+        shapes = {m: tuple(p.shape for c in self.children[m] for p in self.owned[c]) for m in members}
+        return [m for m, own in shapes.items() if own and list(shapes.values()).count(own) > 2]
 
     @cached_property
     def stack_sizes(self) -> dict[str, list[int]]:
@@ -134,7 +144,11 @@ class Tree:
 
     @cached_property
     def _descriptions(self) -> dict[str, str]:
-        return {member: f"one of {len(members)} like blocks" for members in self.stacks.values() for member in members}
+        return {
+            member: f"one of {len(members)} like blocks" if len(members) > 1 else "a block like those elsewhere"
+            for members in self.stacks.values()
+            for member in members
+        }
 
     def described(self, path: str) -> str:
         """The nearest repeated block around a module, in words: `one of 12 like blocks`."""
@@ -142,13 +156,13 @@ class Tree:
             path = parent(path)
         return self._descriptions[path]
 
-    def _is_block(self, path: str) -> bool:
+    def is_block(self, path: str) -> bool:
         """A module made of parts: children with parameters, or several matrices of its own."""
         if self.kinds[path] != "other":
             return False
         with_parameters = sum(1 for c in self.children[path] if self._has_parameters(c))
         own = sum(p.effective_ndim > 1 for p in self.owned[path])
-        return with_parameters + own > 1 or (with_parameters == 1 and any(map(self._is_block, self.children[path])))
+        return with_parameters + own > 1 or (with_parameters == 1 and any(map(self.is_block, self.children[path])))
 
     def _has_parameters(self, path: str) -> bool:
         return path in self._with_parameters
