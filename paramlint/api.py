@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 def inspect(
     model: nn.Module,
     evidence: Collection[str] | None = None,
-    inputs: Any = None,
     *,
     policy: str = "default",
     overrides: Mapping[str, str] | None = None,
@@ -29,7 +28,6 @@ def inspect(
     Args:
         model: any module.
         evidence: the layers that may speak, of `paramlint.parameter.LAYERS`; all by default.
-        inputs: example inputs for layers that run the model.
         policy: a policy name, as `paramlint policies` lists them.
         overrides: roles by name pattern (`fnmatch`).
 

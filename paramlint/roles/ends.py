@@ -23,7 +23,6 @@ class Ends:
         self.outside = [m for m in tree.matrices if m.block is None]
         inside = [m.order for m in tree.matrices if m.block is not None and tree.is_block(m.block)]
         self.last_block = max(inside, default=-1)
-        self.first_block = min(inside, default=-1)
 
     def singleton(self, p: Parameter) -> bool:
         """Whether this is a map outside every stack of like blocks."""
