@@ -104,7 +104,7 @@ def _choose(spoken: list[Evidence]) -> Evidence | None:
     if vector is not None and best.role in (*_PLAIN, "output-head", "fused-matrix", "input-projection"):
         best = vector
     closer = _REFINES.get(best.role, ())
-    finer = next((e for e in spoken if e.role in closer), None)
+    finer = next((e for e in spoken if e.role in closer and e.layer != "shape"), None)
     if finer is None or finer.confidence != "guess":
         return finer or best
     return replace(finer, text=f"{best.text}; {finer.text}")

@@ -20,7 +20,7 @@ def speak(tree: Tree, p: Parameter) -> Iterator[Evidence]:
             yield from _raw(tree, p, site)
         return
     experts = _expert_count(tree, tree.owner(site)[0])
-    if experts and fans[1] == experts and p.ndim == 2:
+    if experts and fans[1] == experts and p.ndim == 2 and fans[1] not in {took for took, _ in _later(tree, site)}:
         yield Evidence("structure", "router", f"one output for each of the {experts} experts beside it", "likely")
     yield from _fused(tree, p, site, fans)
     if _low_rank(tree, p, site, fans):
@@ -76,7 +76,9 @@ def _fits(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
 def _expert_count(tree: Tree, path: str) -> int:
     """How many experts stand beside a module: the length of a raw stack or of a list of like blocks nearby."""
     near = parent(path) if path else ""
-    for root in dict.fromkeys((near, parent(near))):
+    # a router may have a module to itself; what shares one with other maps is no router of the experts outside it
+    alone = len(_shapes_below(tree, near)) == 1
+    for root in (near, parent(near)) if alone and near else (near,):
         for where, count in _experts_at(tree, root):
             # a list of blocks at the top is the model's depth, not a choice of experts
             is_list = where != root and where in tree.stack_sizes
@@ -118,24 +120,26 @@ def _fused(tree: Tree, p: Parameter, site: Site, fans: tuple[int, int]) -> Itera
     whole: its rows are shared out."""
     if p.ndim != 2:
         return
-    path = tree.owner(site)[0]
-    later, seen = [], False
-    for child in tree.children.get(parent(path), ()) if path else []:
-        if child == path:
-            seen = True
-        elif seen:
-            sites = ((q, s) for q in tree.owned.get(child, ()) for s in q.sites if s.module == child)
-            later += [f for q, s in sites if (f := tree.matrix_shape(q, s))]
+    later = _later(tree, site)
     takes = {fan_in for fan_in, _ in later}
     if not takes or fans[1] in takes:
         return
     for parts in (3, 2):
         width, rest = divmod(fans[1], parts)
-        # three parts as wide as the input and an output projection: qkv; two parts: gate and up, or key and value
-        if rest == 0 and width in takes and (parts == 2 or width == fans[0] or (width, fans[0]) in later):
+        # three parts as wide as the input: query, key and value; two parts: gate and up, or key and value
+        if rest == 0 and width in takes and (parts == 2 or width == fans[0]):
             text = f"gives {parts} x {width} features where the next takes {width}"
             yield Fused("structure", "fused-matrix", text, "likely", splits=(width,) * parts)
             return
+
+
+def _later(tree: Tree, site: Site) -> list[tuple[int, int]]:
+    """(fan_in, fan_out) of the maps that come after this one in the module that holds it."""
+    path = tree.owner(site)[0]
+    siblings = tree.children.get(parent(path), []) if path else []
+    after = siblings[siblings.index(path) + 1 :] if path in siblings else []
+    sites = ((q, s) for child in after for q in tree.owned.get(child, ()) for s in q.sites if s.module == child)
+    return [fans for q, s in sites if (fans := tree.matrix_shape(q, s))]
 
 
 def _low_rank(tree: Tree, p: Parameter, site: Site, fans: tuple[int, int]) -> bool:
