@@ -13,6 +13,7 @@ from paramlint.errors import ParamlintError
 from paramlint.finding import SEVERITIES, Severity
 from paramlint.parameter import Plain
 from paramlint.selection import Selection
+from paramlint.target import parse
 from paramlint.toml_table import Table, read, shown
 
 if TYPE_CHECKING:
@@ -94,15 +95,19 @@ def size(text: str) -> int:
         ValueError: it is not a size.
     """
     match = _SIZE.fullmatch(text.strip())
-    if match is None or float(match[1]) == 0:
-        raise ValueError(f"{text!r} is not a size such as 8GB")
-    return int(float(match[1]) * (1024 if match[3] else 1000) ** " kmgt".index(match[2].lower() or " "))
+    if match is not None:
+        count = int(float(match[1]) * (1024 if match[3] else 1000) ** " kmgt".index(match[2].lower() or " "))
+        if count > 0:
+            return count
+    raise ValueError(f"{text!r} is not a size such as 8GB")
 
 
 def _settings_table(path: Path) -> Table | None:
     """Our table in a file: all of paramlint.toml; None where a pyproject.toml has none."""
     top = Table(read(path), shown(path))
     if path.name != "pyproject.toml":
+        if set(top.values) == {"tool"} and "paramlint" in top.table("tool").values:
+            raise top.wrong("[tool.paramlint] is for pyproject.toml", "leave the prefix 'tool.paramlint' out here")
         return top
     tool = top.table("tool")
     return tool.table("paramlint") if "paramlint" in tool.values else None
@@ -143,6 +148,10 @@ class _Reader:
         target = table.text("target")
         if target is None:
             raise table.wrong("'target' is missing", 'say what builds the model, such as target = "train.py:build"')
+        try:
+            parse(target)
+        except ParamlintError as e:
+            raise table.wrong(f"'target': {target!r} {e.message}", e.hint) from None
         return TargetConfig(name, self._placed(target), table.table("kwargs").plain(), self.settings(table))
 
     def settings(self, table: Table) -> Settings:
@@ -194,7 +203,7 @@ def _proper(look_up: Callable[[str], _Named], name: str, table: Table) -> str:
 
 def _timeout(table: Table) -> float | None:
     seconds = table.number("timeout")
-    if seconds is not None and seconds <= 0:
+    if seconds is not None and not seconds > 0:  # nan is not
         raise table.wrong("'timeout' must be more than 0 seconds")
     return seconds
 

@@ -104,7 +104,8 @@ class Parameter:
 
     @property
     def numel(self) -> int:
-        return prod(self.shape)
+        """Elements of the global shape; 0 for a lazy parameter, which has none yet."""
+        return 0 if self.state == "uninitialized" else prod(self.shape)
 
     @property
     def why(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from paramlint.errors import ParamlintError
 from paramlint.registry import RULES, check_selectors, matches
 
 
@@ -18,7 +19,10 @@ class Selection:
 
     def check(self, where: str) -> None:
         """Raises ParamlintError if a selector takes in no rule."""
-        check_selectors((*(self.select or ()), *self.extend, *self.ignore), where)
+        selectors = (*(self.select or ()), *self.extend, *self.ignore)
+        if not all(s.strip() for s in selectors):
+            raise ParamlintError("an empty text selects no rule", where=where)
+        check_selectors(selectors, where)
 
 
 def codes(layers: Iterable[Selection]) -> frozenset[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -144,6 +145,10 @@ def test_an_interrupt_is_130(looked: Looked) -> None:
         (["check", "x.py:f", "--kwargs", "[1]"], "a JSON object such as"),
         (["check", "x.py:f", "--memory-limit", "lots"], "not a size such as 8GB"),
         (["check", "x.py:f", "--timeout", "0"], "0.0 is not in the range x>0"),
+        (["check", "x.py:f", "--timeout", "nan"], "nan is not a number of seconds"),
+        (["check", "x.py:f", "--memory-limit", "0.0001k"], "not a size such as 8GB"),
+        (["check", "x.py:f", "--select", ""], "--select names no rule"),
+        (["check", "x.py:f", "--select", ","], "--select names no rule"),
         (
             ["check", "x.py:f", "--optimizer", "kelller"],
             "no optimizer 'kelller'; did you mean 'keller', or for an object",
@@ -202,6 +207,7 @@ def test_objects_and_profile_of_the_command_line(looked: Looked, here: Path) -> 
     invoke("check", "train.py:build", "--isolated")
     first, isolated = looked.jobs
     assert (first.objects, first.profile) == ((":mine", "a.py:opt"), "torch-muon")
+    assert invoke("check", "train.py:build", "--config", os.devnull).exit_code == 0
     assert (isolated.objects, isolated.policy, isolated.timeout) == ((), "default", None)
 
 

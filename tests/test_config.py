@@ -163,6 +163,31 @@ def test_paramlint_toml_has_no_prefix() -> None:
     assert error("polcy = 'keller'\n", "paramlint.toml").startswith("paramlint.toml: unknown key 'polcy'")
 
 
+def test_the_prefix_in_paramlint_toml_is_named_as_the_mistake() -> None:
+    said = error('[tool.paramlint]\npolicy = "keller"', "paramlint.toml")
+    assert "[tool.paramlint] is for pyproject.toml; leave the prefix 'tool.paramlint' out here" in said
+
+
+@pytest.mark.parametrize("text", ["", "x.py", "a.b.c", "two words:f"])
+def test_a_target_that_names_nothing_is_said_where_it_stands(text: str) -> None:
+    said = error(f'[tool.paramlint.targets.net]\ntarget = "{text}"')
+    assert said.startswith(f"pyproject.toml [tool.paramlint.targets.net]: 'target': {text!r} ")
+
+
+def test_not_a_number_of_seconds() -> None:
+    assert "'timeout' must be more than 0 seconds" in error("[tool.paramlint]\ntimeout = nan")
+
+
+def test_an_empty_selector() -> None:
+    assert "an empty text selects no rule" in error('[tool.paramlint]\nignore = [""]')
+
+
+@pytest.mark.parametrize("text", ["0", "0.0GB", "0.0001k", "", "GB", "-1GB", "nan"])
+def test_texts_that_are_no_size(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a size such as 8GB"):
+        size(text)
+
+
 def test_a_file_that_is_not_toml() -> None:
     assert "line 1" in error("[tool.paramlint\n")
 

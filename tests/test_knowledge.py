@@ -19,8 +19,9 @@ ROLES = """hidden-matrix fused-matrix expert-stack conv-filter grouped-conv dept
 POLICIES = """default keller moonlight nanochat modded-nanogpt dion megatron deepspeed timm torchtitan llama-factory
     deepseek-v4""".split()
 PROFILES = """torch-muon keller keller-dist keller-pypi keller-pypi-dist keller-muon keller-muon-dist muon-2024
-    moonlight dion-muon normuon-dion dion dion2 nordion2 emerging-optimizers timm pytorch-optimizer heavyball
-    heavyball-muon deepspeed megatron normuon normuon-dist adamuon optax keras scion adamw adam sgd""".split()
+    keller-pypi-muon keller-pypi-muon-dist moonlight dion-muon normuon-dion dion dion2 nordion2
+    emerging-optimizers timm pytorch-optimizer heavyball heavyball-muon deepspeed megatron normuon
+    normuon-dist adamuon optax keras scion adamw adam sgd""".split()
 
 each_policy = pytest.mark.parametrize("policy", KNOWN.policies.values(), ids=lambda p: p.name)
 each_profile = pytest.mark.parametrize("profile", KNOWN.profiles.values(), ids=lambda p: p.name)

@@ -156,10 +156,7 @@ class Net(nn.Module):
 @pytest.mark.parametrize(
     ("target", "says"),
     [
-        (
-            "device_query",
-            "asks for a device that this machine does not have: AssertionError: Torch not compiled with C",
-        ),
+        ("device_query", "asks for a device that this machine does not have: "),
         ("device_properties", "(m.py:6 in device_properties); leave device queries out of the build"),
         ("buffers", "needs more memory than the limit of 2 GiB (m.py:8 in buffers); raise --memory-limit"),
         ("real_tensors", "needs more memory than the limit of 2 GiB (m.py:11 in real_tensors); on the meta device: Te"),

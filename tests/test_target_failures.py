@@ -34,8 +34,14 @@ from worker_requests import ROOT, fails
         ("import nosuchpackage.part", "needs the module 'nosuchpackage', which is not installed here (m.py:1)", ""),
         ("from json import nothing", "ImportError: cannot import name 'nothing' from 'json'", ""),
         ("import sys\nsys.modules['torch'] = None\nimport torch", "needs torch, which is", 'pip install "paramlint[mo'),
+        (
+            "import os\ndef f():\n  return os.environ['WIDTH_OF_NET']\nf()",
+            "m:build: needs the environment variable WIDTH_OF_NET, which is not set (m.py:3 in f)",
+            "WIDTH_OF_NET=... paramlint ...",
+        ),
+        ("raise KeyError('no such size')", "m:build: KeyError: no such size (m.py:1)", ""),
         ("input('name? ')", "EOFError: EOF when reading a line (m.py:1)", ""),
-        ("x = bytearray(1 << 40)", "needs more memory than there is: MemoryError (m.py:1)", ""),
+        ("x = bytearray(1 << 60)", "needs more memory than there is: MemoryError (m.py:1)", ""),
         (
             "import os\nif os.fork() == 0: raise ValueError('child')\nos.wait()\nraise ValueError('parent')",
             "ValueError: parent (m.py:4)",
@@ -50,12 +56,27 @@ def test_code_that_does_not_come_back(code, says, hint, module):
     assert hint in error.hint
 
 
+@pytest.mark.parametrize("name", ["types", "typing", "enum", "collections", "json"])
+def test_files_named_as_the_standard_library_are_not_taken_for_it(name, module):
+    module("raise ValueError('mine')", f"{name}.py")
+    module("raise ValueError('all good')")
+    assert str(fails("m.py:build")) == "m.py:build: ValueError: all good (m.py:1)"
+    assert str(fails(f"{name}.py:build")) == f"{name}.py:build: ValueError: mine ({name}.py:1)"
+
+
+@pytest.mark.parametrize("name", ["torch", "numpy", "logging"])
+def test_a_file_that_hides_a_library_is_named(name, module):
+    module("import torch\nfrom torch import nn\n", f"{name}.py")
+    module("from torch import nn\ndef build(): return nn.Linear(2, 2)\n")
+    assert f"{name}.py hides the installed '{name}'" in fails("m.py:build").hint
+
+
 def test_a_hang_is_ended_and_placed(module):
     module("import time\ndef wait():\n  print('still here')\n  time.sleep(600)\nwait()\n")
     start = time.monotonic()
-    error = fails("m.py:build", timeout=1)
-    assert time.monotonic() - start < 4
-    assert str(error).startswith("m.py:build: did not finish within 1 s, and was at m.py:4 in wait; ")
+    error = fails("m.py:build", timeout=2)
+    assert time.monotonic() - start < 10
+    assert str(error).startswith("m.py:build: did not finish within 2 s, and was at m.py:4 in wait; ")
     assert "  still here" in error.traceback
 
 

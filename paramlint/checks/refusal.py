@@ -12,11 +12,12 @@ from paramlint.group import OptimizerUse, Proposal
 _SHAPE = r"\d-?D\b|\bdim|ndim|size|shape|matri|AssertionError: \d"
 #: What a refusal says when the fault is one of ours.
 _SAYS = {
+    "PML101": r"use_muon|algorithm|__contains__|AssertionError$",
     "PML102": r"more than one parameter group|duplicate",
     "PML103": r"non-leaf|can't optimize|can only optimize",
     "PML105": r"empty parameter list|empty",
     "PML106": r"ordered collection|ordering|\bset\b",
-    "PML107": r"size\(\[0\]\)|ninitialized|shape",
+    "PML107": r"Size\(\[0\]\)|ninitialized|shape",
     "PML204": _SHAPE,
     "PML205": _SHAPE,
     "PML208": _SHAPE,

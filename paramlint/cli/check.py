@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -66,7 +66,7 @@ def command(
     objects = tuple(text for text in optimizer if ":" in text)
     profile = _profile([text for text in optimizer if ":" not in text], config.knowledge)
     chosen = Selection(
-        _codes("--select", select) if select else None,
+        _codes("--select", select) or _none_selected() if select else None,
         _codes("--extend-select", extend_select),
         _codes("--ignore", ignore),
     )
@@ -109,6 +109,11 @@ def _codes(option: str, given: Sequence[str]) -> tuple[str, ...]:
     codes = tuple(code.strip() for text in given for code in text.split(",") if code.strip())
     check_selectors(codes, option)
     return codes
+
+
+def _none_selected() -> NoReturn:
+    """`--select "$CODES"` with nothing in it would turn off every rule, and say that all is well."""
+    raise click.UsageError("--select names no rule")
 
 
 def _text(runs: Sequence[Run], options: ModelOptions, statistics: bool, *, several: bool) -> list[Line]:

@@ -9,6 +9,7 @@ from contextlib import suppress
 import click
 
 from paramlint.errors import ParamlintError
+from paramlint.report.visible import visible
 
 _WANTED = "paramlint.traceback"
 
@@ -22,10 +23,10 @@ def report(error: ParamlintError) -> None:
     """`error: where: what; hint`, after the target's traceback where it was asked for."""
     if _wanted():
         if error.traceback:
-            _say(error.traceback.rstrip("\n"))
+            _say(_lines(error.traceback))
         elif error.__traceback__ is not None:
             _say(_formatted(error))
-    _say(f"{_red('error:')} {' '.join(str(error).split())}")
+    _say(f"{_red('error:')} {visible(' '.join(str(error).split()))}")
 
 
 def internal(error: BaseException) -> None:
@@ -33,12 +34,12 @@ def internal(error: BaseException) -> None:
     if _wanted():
         _say(_formatted(error))
     text = " ".join(f"{type(error).__name__}: {error}".split())
-    _say(f"{_red('internal error:')} {text}; run with --traceback and report it")
+    _say(f"{_red('internal error:')} {visible(text)}; run with --traceback and report it")
 
 
 def note(text: str) -> None:
     """One line of what is worth knowing besides the results."""
-    _say(f"{click.style('note:', fg='cyan') if _colored() else 'note:'} {text}")
+    _say(f"{click.style('note:', fg='cyan') if _colored() else 'note:'} {visible(text)}")
 
 
 def _wanted() -> bool:
@@ -49,11 +50,20 @@ def _wanted() -> bool:
 def _formatted(error: BaseException) -> str:
     import traceback
 
-    return "".join(traceback.format_exception(error)).rstrip("\n")
+    return _lines("".join(traceback.format_exception(error)))
+
+
+def _lines(text: str) -> str:
+    return "\n".join(visible(line.expandtabs()) for line in text.rstrip("\n").split("\n"))
+
+
+def obeys() -> bool:
+    """Whether stderr is a terminal that can do more than write one line after the other."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def _colored() -> bool:
-    return sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return obeys() and not os.environ.get("NO_COLOR")
 
 
 def _red(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,11 +10,12 @@ from typing import TYPE_CHECKING
 import click
 
 from paramlint import selection
-from paramlint.cli.failure import note, report
+from paramlint.cli.failure import note, obeys, report
 from paramlint.cli.options import ModelOptions
 from paramlint.config import Config, Settings, TargetConfig, load
 from paramlint.errors import ParamlintError
 from paramlint.pipeline import Job, analyse
+from paramlint.report.visible import visible
 from paramlint.run import Run
 from paramlint.selection import Selection
 
@@ -28,7 +28,7 @@ def configuration(options: ModelOptions) -> Config:
         raise click.UsageError("--isolated and --config exclude each other")
     if options.isolated:
         return Config()
-    if options.config and not options.config.is_file():
+    if options.config and not options.config.exists():
         raise ParamlintError("no such file", where=str(options.config))
     return load(options.config)
 
@@ -126,9 +126,9 @@ def _done(run: Run, seconds: float) -> str:
 @contextmanager
 def _progress(text: str, options: ModelOptions) -> Iterator[None]:
     """A line on a terminal's stderr that goes away again."""
-    shown = sys.stderr.isatty() and not options.quiet and not options.verbose
+    shown = obeys() and not options.quiet and not options.verbose
     if shown:
-        click.echo(f"{text} ...", nl=False, err=True)
+        click.echo(f"{visible(text)} ...", nl=False, err=True)
     try:
         yield
     finally:

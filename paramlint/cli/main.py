@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from typing import Any
@@ -82,7 +83,9 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Entry point. What a terminal's encoding lacks is written as `?`, never an exception."""
+    """Entry point. What the encoding lacks is written as `?`, never an exception. A closed stream is a silent one."""
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  # it lives as long as the process
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:

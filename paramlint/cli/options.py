@@ -61,6 +61,13 @@ def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> int 
         raise click.BadParameter(str(e)) from None
 
 
+def _seconds(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    """Callback: not `nan`, which is in any range."""
+    if value is not None and value != value:
+        raise click.BadParameter("nan is not a number of seconds")
+    return value
+
+
 def color_option(f: F) -> F:
     option: Decorator[F] = click.option(
         "--color",
@@ -101,6 +108,7 @@ def model_options(*formats: str) -> Callable[[Callable[..., None]], Callable[...
         click.option(
             "--timeout",
             type=click.FloatRange(0, min_open=True),
+            callback=_seconds,
             metavar="S",
             help="Seconds to build in; 300 if not given.",
         ),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from paramlint.cli import output_file
 from paramlint.errors import ParamlintError
 
 if TYPE_CHECKING:
@@ -36,22 +37,19 @@ class Screen:
         """Writes text as it is. A reader that went away is no error.
 
         Raises:
-            ParamlintError: the output file cannot be written.
+            ParamlintError: the output file or stdout cannot be written.
         """
         if self.file is not None:
-            try:
-                self.file.write_text(text, encoding="utf-8")
-            except OSError as e:
-                raise ParamlintError(e.strerror or str(e), where=str(self.file)) from None
+            output_file.write(self.file, text)
             return
         try:
             click.echo(text, nl=False, color=self.color)
             sys.stdout.flush()
         except OSError as e:
-            if e.errno not in (errno.EPIPE, errno.EINVAL):
-                raise
             # the interpreter flushes once more at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if e.errno not in (errno.EPIPE, errno.EINVAL):
+                raise ParamlintError(e.strerror or str(e), where="stdout") from None
 
     def lines(self, lines: Iterable[Line]) -> str:
         from paramlint.report.lines import render
@@ -80,12 +78,18 @@ class Screen:
             legacy_windows=False,
             theme=Theme({"markdown.code": "cyan"}),  # rich's own has a black background
         )
-        console.print(renderable)
+        console.print(renderable, crop=False)
         return "".join(line.rstrip() + "\n" for line in buffer.getvalue().splitlines())
 
 
 def screen(color: Color = "auto", file: Path | None = None) -> Screen:
-    """The screen for these options: colour and width only on a terminal, unless colour is asked for."""
+    """The screen for these options: colour and width only on a terminal, unless colour is asked for.
+
+    Raises:
+        ParamlintError: the output file cannot be written.
+    """
+    if file is not None:
+        output_file.check(file)
     terminal = file is None and sys.stdout.isatty()
     if color == "auto":
         painted = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
+import sys
 import sysconfig
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,6 +29,7 @@ _META = re.compile(
     r"\bmeta\b|incompatible tensor type|_local_scalar_dense|on the same device|register_meta", re.IGNORECASE
 )
 _HUB = re.compile(r"huggingface\.co|offline mode|OfflineMode|LocalEntryNotFound|outgoing traffic", re.IGNORECASE)
+_MEANT = ("torch", "numpy", "transformers", "timm", "torchvision")
 TORCH_HINT = 'pip install "paramlint[model]"'
 
 
@@ -79,6 +82,11 @@ def explain(
 
 def _known(error: BaseException, attempts: Sequence[str], memory_limit: int | None) -> tuple[str, str]:
     """What to say and what to do, for the failures that are told apart."""
+    if name := _unset_variable(error):
+        return f"needs the environment variable {name}, which is not set", f"{name}=... paramlint ..."
+    if path := _in_the_way(error):
+        hint = f"{relative(path)} hides the installed {path.stem!r} from everything beside it: give it another name"
+        return _said(error), hint
     said = _said(error)
     if error.__cause__ is not None:
         said += f" from {_said(error.__cause__)}"
@@ -120,10 +128,29 @@ def _said(error: BaseException) -> str:
     return f"{type(error).__name__}: {text(error)}" if text(error) else type(error).__name__
 
 
+def _unset_variable(error: BaseException) -> str:
+    """The name in `os.environ[name]`, where that is what failed."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    asked = isinstance(error, KeyError) and frames and frames[-1].f_code is type(os.environ).__getitem__.__code__
+    return str(error.args[0]) if asked else ""
+
+
+def _in_the_way(error: BaseException) -> Path | None:
+    """A file of the user that is imported where a library of its name is meant: its own import comes back to it."""
+    if not isinstance(error, (ImportError, AttributeError)) or "partially initialized" not in text(error):
+        return None
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        path = frame.f_code.co_filename
+        if not is_library(path) and (Path(path).stem in sys.stdlib_module_names or Path(path).stem in _MEANT):
+            return Path(path)
+    return None
+
+
 def text(error: BaseException) -> str:
     """The first line of its message, cut where it gets long."""
+    sentence = isinstance(error, KeyError) and len(error.args) == 1 and " " in str(error.args[0])
     try:
-        lines = str(error).strip().splitlines()
+        lines = str(error.args[0] if sentence else error).strip().splitlines()
     except Exception:
         return ""
     line = next((s.strip() for s in lines if s.strip()), "")

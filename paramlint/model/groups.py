@@ -137,7 +137,8 @@ class _Reader:
         profile = self.profiles.get(recognised.profile or "")
         if flags and (profile is None or profile.call_shape == "two-lists") and not any(g.half for g in groups):
             groups = [part for g in groups for part in _by_flag(g, flags)]
-        options = record.options if record and recorded else getattr(optimizer, "defaults", {})
+        # what it was given and does not keep among its defaults (pytorch_optimizer's keeps it in the groups) counts too
+        options = (record.options if record else {}) | ({} if recorded else dict(getattr(optimizer, "defaults", {})))
         self._add(type(optimizer), groups, recognised, record, options, label, recorded)
 
     def _record(self, record: Record) -> None:
@@ -161,7 +162,9 @@ class _Reader:
         full = f"{cls.__module__}.{cls.__qualname__}"
         if recognised.note:
             self.notes.append(recognised.note)
+        refusal = None
         if recorded:
+            refusal = groups_profile.refusal(self.profiles.get(recognised.profile or ""), groups)
             self.notes.append(f"{full} is not installed: a recorder took its groups")
         if record and record.absent:
             self.notes.append(f"{full} cannot be built on this machine ({record.absent}): its arguments were read")
@@ -176,7 +179,7 @@ class _Reader:
                 options={str(k): plain(v) for k, v in options.items()},
                 container=record.container if record else "list",
                 recorded=recorded,
-                refusal=summary(record.error) if record and record.error else None,
+                refusal=summary(record.error) if record and record.error else refusal,
             )
         )
 

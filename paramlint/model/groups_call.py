@@ -127,7 +127,7 @@ def _arguments(factory: Callable[..., Any], model: nn.Module, given: dict[str, A
     for p in named:
         if p.name in values:
             continue
-        if p.name in _MODEL:
+        if p.name in _MODEL and (p.default is p.empty or p.default is None or isinstance(p.default, nn.Module)):
             values[p.name] = lambda: model
         elif p.default is p.empty and p.name in _PARAMETERS:
             values[p.name] = model.parameters

@@ -62,8 +62,23 @@ def live_groups(optimizer: Any, record: Record | None) -> list[Given]:
     held = [g for group in optimizer.param_groups for g in given.groups(dict(group))]
     if record is None or not record.found:
         return held
-    same = {id(t) for g in record.groups for _, t in g.items} == {id(t) for g in held for _, t in g.items}
-    return record.groups if same else held
+    if _identities(record.groups) != _identities(held):
+        return held
+    if len(record.groups) == len(held):
+        for noted, kept in zip(record.groups, held, strict=True):
+            _reorder(noted, kept)
+    return record.groups
+
+
+def _identities(groups: list[Given]) -> set[int]:
+    return {id(t) for g in groups for _, t in g.items}
+
+
+def _reorder(noted: Given, kept: Given) -> None:
+    """State is saved by position, and some constructors sort what they are given."""
+    place = {id(t): i for i, (_, t) in enumerate(kept.items)}
+    if len(place) == len(noted.items) and all(id(t) in place for _, t in noted.items):
+        noted.items.sort(key=lambda item: place[id(item[1])])
 
 
 def state_flags(optimizer: Any) -> dict[int, bool]:

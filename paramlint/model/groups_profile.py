@@ -49,17 +49,20 @@ def by_class(
         recorded: a stand-in, so that no version can be known.
         flagged_state: the optimizer keeps `use_muon` in its per-tensor state, as Moonlight's does.
     """
-    own = "muon" in cls.__name__.lower()
+    keys = {k for g in groups for k in g.options}
+    own = "muon" in cls.__name__.lower() or "use_muon" in keys
     for base in cls.__mro__:
         found = [] if _file_of_ones_own(base) else _qualified(base, profiles)
         if found and not (own and base is not cls and found[0].family == "elementwise"):
-            profile = _installed_one(_of_that_shape(found, arguments))
-            return Recognised(profile.name, version=None if recorded else _version(profile))
+            copied = _in_a_file(base.__module__.partition(".")[0])
+            fitting = _of_that_shape(found, arguments)
+            profile = _newest(fitting) if copied or recorded else _installed_one(fitting)
+            return Recognised(profile.name, version=None if copied or recorded else _version(profile))
     named = [p for p in profiles.values() if _has_name(p, cls.__name__) and p.call_shape != "attribute"]
     if named and cls.__name__ not in _COMMON:
         profile = _installed_one(named)
         return _assumed(profile.name, profiles, f"{_full(cls)} is read as {profile.title}, by its name")
-    keys = {k for g in groups for k in g.options}
+    kin = _of_the_package(cls, keys, profiles) if own or keys & {p.flag_key for p in profiles.values()} else None
     name, why = None, ""
     if {"muon_params", "adamw_params"} <= set(arguments):
         name, why = "moonlight", "it takes muon_params and adamw_params"
@@ -68,6 +71,8 @@ def by_class(
     elif own and {"rank", "world_size"} <= set(arguments):
         name = "adamuon" if "adamuon" in cls.__name__.lower() else "muon-2024"
         why = "it takes rank and world_size"
+    elif kin is not None:
+        return _assumed(kin.name, profiles, f"{_full(cls)} is read as {kin.title}, of the same package")
     elif (flag := _by_keys(keys, groups)) is not None and flag[0] != "scion":
         name, why = flag[0], f"its groups carry {flag[1]}"
     elif own:
@@ -121,12 +126,27 @@ def _qualified(cls: type, profiles: Profiles) -> list[Profile]:
     return [p for p in profiles.values() if not names.isdisjoint((*p.classes, *p.imports))]
 
 
+def _of_the_package(cls: type, keys: Collection[str], profiles: Profiles) -> Profile | None:
+    """What a Muon of a known package that has no profile of its own is likest: one that takes such groups."""
+    package = cls.__module__.partition(".")[0]
+    if package == "torch" or _in_a_file(package):
+        return None
+    muons = [p for p in profiles.values() if p.family == "muon" and p.install]
+    kin = [p for p in muons if any(i.partition(".")[0] == package for i in p.imports)]
+    flagged = [p for p in kin if p.flag_key in keys]
+    plain = [p for p in kin if p.call_shape == "two-optimizers"]
+    return next(iter(flagged or plain or kin), None)
+
+
+def _in_a_file(module: str) -> bool:
+    """Whether a module is a file outside the installed packages. A stand-in has no file."""
+    path = getattr(sys.modules.get(module), "__file__", None)
+    return path is not None and "site-packages" not in path and "dist-packages" not in path
+
+
 def _file_of_ones_own(cls: type) -> bool:
     """Whether a class of a common name lives in a single file beside the script: any `muon.py` has a `Muon`."""
-    path = getattr(sys.modules.get(cls.__module__), "__file__", None)
-    if cls.__name__ not in _COMMON or "." in cls.__module__ or path is None:
-        return False
-    return "site-packages" not in path and "dist-packages" not in path
+    return cls.__name__ in _COMMON and "." not in cls.__module__ and _in_a_file(cls.__module__)
 
 
 def _has_name(profile: Profile, name: str) -> bool:
@@ -156,6 +176,11 @@ def _installed_one(profiles: list[Profile]) -> Profile:
             fitting.sort(key=lambda p: (_of_git(p), p.versions is None))
         if fitting:
             return fitting[0]
+    return _newest(profiles)
+
+
+def _newest(profiles: list[Profile]) -> Profile:
+    """The one that is tied to no version, where none is known."""
     return next((p for p in profiles if p.versions is None), profiles[0])
 
 
@@ -211,6 +236,21 @@ def _version(profile: Profile) -> str | None:
 
 def _full(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def refusal(profile: Profile | None, groups: Iterable[Given]) -> str | None:
+    """What the constructor would have refused of these groups, where a stand-in took them and checked nothing."""
+    if profile is None or profile.call_shape != "flagged-groups" or profile.flag_key is None:
+        return None
+    for index, group in enumerate(groups):
+        flag = group.options.get(profile.flag_key)
+        if flag is None and profile.unflagged == "error":
+            return f"group {index} has no {profile.flag_key}"
+        allowed = profile.keys.muon if flag in profile.flag_muon else profile.keys.adam
+        wrong = [k for k in group.options if k not in allowed]
+        if wrong and profile.keys.strictness == "exact":
+            return f"group {index} has the key {wrong[0]!r}; it may have {', '.join(allowed)}"
+    return None
 
 
 def constructor(cls: type) -> frozenset[str]:

@@ -28,7 +28,7 @@ from paramlint.target import parse, parse_object
 #: Python's own `-m` would look in the current folder first, for paramlint and for the standard library; this starts
 #: the paramlint that asks. The worker adds the current folder later.
 _START = (
-    "import sys; sys.path.insert(0, {home!r}); import paramlint; sys.path[:] = [p for p in sys.path[1:] if p]; "
+    "import sys; sys.path[:] = [{home!r}, *filter(None, sys.path)]; import paramlint; del sys.path[0]; "
     "from paramlint.model.worker import main; main()"
 )
 _OUTPUT_KEPT = 64 * 1024
@@ -174,6 +174,7 @@ class _Worker:
         elif code < 0:
             named = next((s.name for s in signal.Signals if s == -code), f"signal {-code}")
             message = f"the process that built it crashed ({named}){at}"
+            hint = "" if at else self._in_the_way()
         else:
             message = f"ended the process with exit code {code} before there was a model"
             hint = "something calls os._exit, or replaces the process"
@@ -181,6 +182,15 @@ class _Worker:
             hint += f"; or the memory limit of {self.request.memory_limit / 2**30:.3g} GiB is too low"
         text = self.last_lines(4 * _OUTPUT_LINES).lstrip("\n")
         return ParamlintError(message, where=self.request.target, hint=hint.lstrip("; "), traceback=text)
+
+    def _in_the_way(self) -> str:
+        """torch crashes where its own import of a library finds a file of the user instead."""
+        target = parse(self.request.target)
+        for folder in (Path(), Path(target.source).parent if target.is_file else Path()):
+            for path in (folder / "torch.py", folder / "numpy.py"):
+                if path.is_file():
+                    return f"{path} hides the installed {path.stem!r}: give it another name"
+        return ""
 
     def last_lines(self, count: int = _OUTPUT_LINES) -> str:
         """The end of what the target printed, under a line that says so; '' where it printed nothing."""

@@ -82,9 +82,10 @@ class StandInModule(ModuleType):
         profile = self._names.get(name)
         if profile is None and not self._whole:
             raise AttributeError(name)
-        if profile is not None or (name[0].isupper() and not name.isupper()):
+        constant = name.isupper() and not name.isalpha()  # SOAP is a class, NS_STEPS is none
+        if profile is not None or (name[0].isupper() and not constant):
             value: Any = self._make(self.__name__, name, profile)
-        elif name.isupper():
+        elif constant:
             raise AttributeError(name)
         else:
             value = _missing(self.__name__, name)

@@ -31,8 +31,8 @@ def head() -> dict[str, Any]:
 
 
 def written(value: object) -> str:
-    """JSON text. Numbers that JSON lacks (infinity, NaN) become strings."""
-    return json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    """JSON text, in ASCII: no locale can spoil it. Numbers that JSON lacks (infinity, NaN) become strings."""
+    return json.dumps(_finite(value), indent=2, allow_nan=False) + "\n"
 
 
 def document(

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal
 
+from paramlint.report.visible import visible
+
 Style = Literal["", "error", "warning", "note", "name", "help", "faint", "muon", "adam"]
 
+_PLAIN: Style = ""
 _ANSI: dict[Style, str] = {
     "error": "1;31",
     "warning": "1;33",
@@ -36,7 +39,8 @@ class Line:
 
 def line(*spans: str | tuple[str, Style], hang: int = 0) -> Line:
     """A line of plain texts and (text, style) pairs."""
-    return Line(tuple((s, "") if isinstance(s, str) else s for s in spans), hang)
+    pairs = ((s, _PLAIN) if isinstance(s, str) else s for s in spans)
+    return Line(tuple((visible(text), style) for text, style in pairs), hang)
 
 
 def render(lines: Iterable[Line], *, color: bool = False, width: int | None = None) -> str:

@@ -12,12 +12,15 @@ from paramlint.report.wording import DESTINATIONS, dtype_of, goes_to, shape_of
 
 @dataclass(frozen=True)
 class Row:
-    """Parameters alike in everything but the index of their layer. `numel` is the sum over all of them."""
+    """Parameters alike in everything but the index of their layer. `numel` is the sum over all of them.
+
+    `ndim` is None where they have no shape yet.
+    """
 
     pattern: str
     count: int
     shape: str
-    ndim: int
+    ndim: int | None
     dtype: str
     numel: int
     role: str
@@ -56,7 +59,7 @@ def _row(pattern: str, members: tuple[Parameter, ...]) -> Row:
         pattern=pattern,
         count=len(members),
         shape=shape_of(first),
-        ndim=first.ndim,
+        ndim=None if first.state == "uninitialized" else first.ndim,
         dtype=dtype_of(first),
         numel=sum(p.numel for p in members),
         role=first.role,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from paramlint.parameter import Inventory
 from paramlint.report.grid import Column, plain, table
 from paramlint.report.rows import Row, Total, by_destination, by_role, rows
+from paramlint.report.visible import visible
 from paramlint.report.wording import DESTINATIONS, counted, dtype_of, percent, short
 from paramlint.run import Run
 
@@ -21,6 +22,8 @@ _ENDS = {"to Muon": "magenta", "frozen": "dim", "total": "bold"}
 def text(run: Run, *, flat: bool = False) -> str:
     """The table as plain aligned text, as wide as it needs to be."""
     found = rows(run.inventory, flat=flat)
+    if not found:
+        return f"{heading(run)}\n"
     return f"{heading(run)}\n\n{plain(_columns(found))}\n{plain(_totals(run.inventory))}"
 
 
@@ -30,6 +33,8 @@ def terminal(run: Run, width: int, *, flat: bool = False) -> RenderableType:
     from rich.text import Text
 
     found = rows(run.inventory, flat=flat)
+    if not found:
+        return Text(heading(run), style="bold")
     styles = [style for row in found for style in (_STYLES[row.goes_to], *("dim" for _ in row.aliases))]
     sums = _totals(run.inventory)
     return Group(
@@ -49,13 +54,14 @@ def heading(run: Run) -> str:
     name = inventory.model.rpartition(".")[2]
     dtypes = {dtype_of(p) for p in inventory.parameters}
     alike = f", all {dtypes.pop()}" if len(dtypes) == 1 else ""
-    return f"{name} ({run.target}): {count}, {elements}{alike}; policy {run.policy}"
+    return visible(f"{name} ({run.target}): {count}, {elements}{alike}; policy {run.policy}")
 
 
 def concise(run: Run, *, flat: bool = False) -> str:
     """One line a row, without totals: `h.{0..3}.mlp.c_fc.weight: hidden-matrix, Muon`."""
     return "".join(
-        f"{row.pattern}: {row.role}{' (guess)' * row.guess}, {row.goes_to}\n" for row in rows(run.inventory, flat=flat)
+        f"{visible(row.pattern)}: {row.role}{' (guess)' * row.guess}, {row.goes_to}\n"
+        for row in rows(run.inventory, flat=flat)
     )
 
 
@@ -69,11 +75,11 @@ def _columns(found: Sequence[Row]) -> list[Column]:
     names = tuple(c for row in found for c in (row.pattern, *(f"  = {alias}" for alias in row.aliases)))
     return [
         Column("name", names),
-        Column("count", spread([f"×{row.count}" if row.count > 1 else "" for row in found]), right=True),
+        Column("count", spread([f"×{row.count}" if row.count > 1 else "" for row in found]), right=True, tight=True),
         Column("shape", spread([row.shape for row in found]), right=True, goes=4),
-        Column("ndim", spread([str(row.ndim) for row in found]), right=True, goes=2),
+        Column("ndim", spread(["?" if row.ndim is None else str(row.ndim) for row in found]), right=True, goes=2),
         Column("dtype", spread([row.dtype for row in found]), goes=1),
-        Column("numel", spread([short(row.numel) for row in found]), right=True, goes=5),
+        Column("numel", spread(["?" if row.ndim is None else short(row.numel) for row in found]), right=True, goes=5),
         Column("role", spread([row.role + "?" * row.guess for row in found])),
         Column("goes to", spread([row.goes_to for row in found])),
         Column("why", spread([("guess: " if row.guess else "") + row.why for row in found]), least=28, goes=3),
@@ -90,7 +96,7 @@ def _totals(inventory: Inventory) -> list[Column]:
         Column("role", tuple(_label(t) for t in entries)),
         Column("parameters", tuple(f"{t.count:,}" if t else "" for t in entries), right=True),
         Column("elements", tuple(f"{t.numel:,}" if t else "" for t in entries), right=True),
-        Column("share", tuple(percent(t.numel, everything) if t else "" for t in entries), right=True),
+        Column("share", tuple(percent(t.numel, everything) if t else "" for t in entries), right=True, tight=True),
     ]
 
 

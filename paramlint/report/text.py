@@ -130,9 +130,12 @@ def heading(run: Run) -> Line:
 def split(run: Run) -> Iterator[Line]:
     """Where there are no groups: how this model should be split, by destination and role."""
     of = f"for {run.profile} (policy {run.policy})" if run.profile else f"by policy {run.policy}"
+    parameters = run.inventory.parameters
+    if not parameters:
+        yield line("no groups to check, and no parameters")
+        return
     yield line(f"no groups to check: this is the right split {of}")
     yield line()
-    parameters = run.inventory.parameters
     everything = sum(p.numel for p in parameters)
     entries = []
 
