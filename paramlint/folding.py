@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Generic, TypeVar, overload
@@ -11,7 +11,9 @@ from typing import Generic, TypeVar, overload
 T = TypeVar("T")
 
 _SET = re.compile(r"\{(\d+(?:\.\.\d+)?(?:,\d+(?:\.\.\d+)?)*)\}")
+_NUMBERED = re.compile(r"((?:.*_)?)(0|[1-9][0-9]*)")
 _Index = tuple[int, ...]
+_Words = tuple["str | tuple[str]", ...]
 
 
 @dataclass(frozen=True)
@@ -36,23 +38,27 @@ def fold(
     name: Callable[[T], str] = str,
     key: Callable[[T], Hashable] = lambda item: None,
 ) -> list[Folded[T]]:
-    """Items whose names differ in integer segments only, and whose keys are equal, folded into patterns.
+    """Items whose names differ only in segments that are integers, or count (`expert_7`), folded into patterns where
+    their keys are equal.
 
     A pattern stands for the full product of its index sets, so that `expand` gives the names back; indices that are
     no product are split into several patterns. In the order of the first name of each.
     """
+    names = [name(item) for item in items]
+    counted = _counted(names)
     alike: dict[Hashable, list[tuple[int, _Index, T]]] = {}
-    for order, item in enumerate(items):
-        words, indices = _split(name(item))
-        alike.setdefault((words, key(item)), []).append((order, indices, item))
+    words: dict[Hashable, _Words] = {}
+    for order, (text, item) in enumerate(zip(names, items, strict=True)):
+        split, indices = _split(text, counted)
+        alike.setdefault((split, key(item)), []).append((order, indices, item))
+        words[split, key(item)] = split
     found: list[tuple[int, Folded[T]]] = []
-    for entries in alike.values():
-        words, _ = _split(name(entries[0][2]))
+    for which, entries in alike.items():
         boxes = list(_boxes({indices for _, indices, _ in entries}))
         for box in boxes:
             inside = entries if len(boxes) == 1 else [e for e in entries if _holds(box, e[1])]
             members = tuple(item for _, _, item in inside)
-            found.append((inside[0][0], Folded(_pattern(words, box), tuple(name(m) for m in members), members)))
+            found.append((inside[0][0], Folded(_pattern(words[which], box), tuple(name(m) for m in members), members)))
     return [folded for _, folded in sorted(found, key=lambda pair: pair[0])]
 
 
@@ -63,15 +69,32 @@ def expand(pattern: str) -> list[str]:
     return ["".join(chosen) for chosen in product(*choices)]
 
 
-def _split(name: str) -> tuple[tuple[str | None, ...], _Index]:
-    """The segments, None for an integer, and the integers. `007` is a word: it would not come back as it was."""
-    segments = name.split(".")
-    words = tuple(None if _is_index(s) else s for s in segments)
-    return words, tuple(int(s) for s, word in zip(segments, words, strict=True) if word is None)
+def _counted(names: Iterable[str]) -> set[str]:
+    """The beginnings `expert_` of segments that count: with three numbers or more behind them. Two (`ln_1`, `ln_2`)
+    are two different things."""
+    numbers: dict[str, set[str]] = {}
+    for segment in {s for name in names for s in name.split(".") if s[-1:].isdigit()}:
+        found = _NUMBERED.fullmatch(segment)
+        if found:
+            numbers.setdefault(found[1], set()).add(found[2])
+    return {start for start, seen in numbers.items() if len(seen) > 2}
 
 
-def _is_index(segment: str) -> bool:
-    return segment.isascii() and segment.isdigit() and (segment == "0" or segment[0] != "0")
+def _split(name: str, counted: Collection[str]) -> tuple[_Words, _Index]:
+    """The segments, and the integers: a segment that is or ends in one is the 1-tuple of what stands before it.
+
+    `007` is a word: it would not come back as it was.
+    """
+    words: list[str | tuple[str]] = []
+    indices: list[int] = []
+    for segment in name.split("."):
+        found = _NUMBERED.fullmatch(segment) if segment[-1:].isdigit() else None
+        if found and (not found[1] or found[1] in counted):
+            words.append((found[1],))
+            indices.append(int(found[2]))
+        else:
+            words.append(segment)
+    return tuple(words), tuple(indices)
 
 
 def _boxes(tuples: set[_Index]) -> Iterator[tuple[frozenset[int], ...]]:
@@ -94,9 +117,9 @@ def _holds(box: tuple[frozenset[int], ...], indices: _Index) -> bool:
     return all(i in allowed for i, allowed in zip(indices, box, strict=True))
 
 
-def _pattern(words: tuple[str | None, ...], box: tuple[frozenset[int], ...]) -> str:
+def _pattern(words: _Words, box: tuple[frozenset[int], ...]) -> str:
     sets = iter(box)
-    return ".".join(_written(next(sets)) if word is None else word for word in words)
+    return ".".join(word if isinstance(word, str) else word[0] + _written(next(sets)) for word in words)
 
 
 def _written(indices: Iterable[int]) -> str:

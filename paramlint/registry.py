@@ -92,8 +92,8 @@ def rule(code: str) -> Rule:
 
 def matches(code: str, selectors: Iterable[str]) -> str | None:
     """The longest of the selectors (codes, prefixes of codes, names, or ALL) that takes in this code."""
-    found = [s for s in selectors if s == "ALL" or code.startswith(s.upper()) or by_code()[code].name == s]
-    return max(found, key=lambda s: 0 if s == "ALL" else len(s), default=None)
+    found = [s for s in selectors if s.upper() == "ALL" or code.startswith(s.upper()) or by_code()[code].name == s]
+    return max(found, key=lambda s: 0 if s.upper() == "ALL" else len(s), default=None)
 
 
 def check_selectors(selectors: Iterable[str], where: str) -> None:
@@ -103,7 +103,7 @@ def check_selectors(selectors: Iterable[str], where: str) -> None:
         ParamlintError: one does not; with the nearest code.
     """
     for s in selectors:
-        if s != "ALL" and not any(r.code.startswith(s.upper()) or r.name == s for r in RULES):
+        if s.upper() != "ALL" and not any(r.code.startswith(s.upper()) or r.name == s for r in RULES):
             near = get_close_matches(s.upper(), by_code(), 1) or get_close_matches(s, [r.name for r in RULES], 1)
             raise ParamlintError(
                 f"no rule matches {s!r}",

@@ -49,4 +49,4 @@ def _speaks(code: str, layer: Selection, before: bool) -> bool:
 def _length(selector: str | None) -> int:
     if selector is None:
         return -1
-    return 0 if selector == "ALL" else len(selector)
+    return 0 if selector.upper() == "ALL" else len(selector)

@@ -50,11 +50,19 @@ def test_leading_zeros_are_not_indices() -> None:
     assert patterns(["block.00.w", "block.01.w"]) == ["block.00.w", "block.01.w"]
 
 
+def test_a_segment_that_counts_to_three_or_more_folds_too() -> None:
+    experts = [f"mlp.experts.expert_{i}.wi.weight" for i in range(8)]
+    assert patterns(experts) == ["mlp.experts.expert_{0..7}.wi.weight"]
+    # two are two different things
+    assert patterns(["h.0.ln_1.weight", "h.0.ln_2.weight"]) == ["h.0.ln_1.weight", "h.0.ln_2.weight"]
+
+
 def test_a_pattern_without_sets_expands_to_itself() -> None:
     assert expand("head.weight") == ["head.weight"]
 
 
-segments = st.one_of(st.integers(0, 12).map(str), st.sampled_from(["h", "attn", "weight", "w1", "01", ""]))
+counted = st.builds("{}_{}".format, st.sampled_from(["expert", "", "a_b"]), st.integers(0, 5))
+segments = st.one_of(st.integers(0, 12).map(str), counted, st.sampled_from(["h", "attn", "weight", "w1", "01", ""]))
 names = st.lists(st.lists(segments, min_size=1, max_size=5).map(".".join), unique=True, max_size=40)
 
 

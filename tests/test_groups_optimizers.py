@@ -9,6 +9,8 @@ import torch
 from proposals import MATRICES, REST, Net, look, matrices, names, only, rest, small_model
 from torch.optim import SGD, AdamW, Optimizer
 
+from paramlint.errors import ParamlintError
+
 
 @pytest.fixture
 def model():
@@ -115,9 +117,14 @@ def test_what_configure_optimizers_may_return(model, shape):
 
 
 def test_no_optimizer(model):
-    proposal = look(lambda model: None, model)
+    def configure_optimizers(model):
+        return None
+
+    proposal = look(configure_optimizers, model)
     assert proposal.optimizers == () and "None" in proposal.notes[0]
     assert only(look([], model)).groups == ()
+    with pytest.raises(ParamlintError, match="<lambda> returned None"):
+        look(lambda model: None, model)
 
 
 def test_optimizers_with_groups_beside_them(model):

@@ -47,7 +47,11 @@ def read(
         ParamlintError: the object is none of these (saying what it is), or a group holds something else than tensors.
     """
     if callable(obj) and not isinstance(obj, (nn.Module, Refused)) and not is_optimizer(obj) and not wrapped(obj):
+        made_by = getattr(obj, "__name__", "")
         obj = call(obj, model, profiles)
+        if obj is None and made_by != "configure_optimizers":
+            # there, by Lightning's contract, it means that nothing is trained
+            raise ParamlintError(f"{made_by or 'the function'} returned None", hint="it has to return the groups")
     reader = _Reader(Names(model, inventory), profiles)
     reader.visit(obj)
     return Proposal(
