@@ -128,6 +128,14 @@ def test_an_mlp_has_two_ends() -> None:
     assert [found[f"{i}.weight"] for i in (0, 2, 4)] == ["input-projection", "hidden-matrix", "output-head"]
 
 
+def test_a_wide_map_defined_last_is_a_head_at_a_guess_only() -> None:
+    model = Classifier()
+    model.e = nn.Linear(17, 64)  # reads another input: what is defined last need not come last
+    p = only(paramlint.inspect(model), "e.weight")
+    assert (p.role, p.confidence) == ("output-head", "guess")
+    assert only(paramlint.inspect(model), "d.weight").confidence == "likely"
+
+
 class Fused(nn.Module):
     def __init__(self, width: int = 64) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""PML216: only a name speaks for a role, or nothing does."""
+"""PML216: only a name speaks for a role, or an unsure place, or nothing does."""
 
 from __future__ import annotations
 
@@ -18,7 +18,12 @@ def check(ctx: Context) -> Iterator[Finding]:
             continue
         if ctx.proposal is not None and not _against(ctx, p):
             continue
-        spoken = "nothing says what it is for" if p.role == "unknown" else f"only its name says that it is: {p.role}"
+        if p.role == "unknown":
+            spoken = "nothing says what it is for"
+        elif p.evidence[0].layer == "name":
+            spoken = f"only its name says that it is: {p.role}"
+        else:
+            spoken = f"its place suggests no more than that it is: {p.role}"
         yield Finding(
             "PML216",
             "note",

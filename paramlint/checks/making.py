@@ -10,7 +10,7 @@ from paramlint.finding import SEVERITIES, Finding, Severity
 from paramlint.parameter import Parameter
 from paramlint.registry import by_code
 
-GUESSED = ", going by its name alone"
+GUESSED = ", at a guess"
 SETTLE = "a guess: a role given by name in the configuration (`roles`) settles it"
 
 #: How many facts a fold takes over from the parameters after the first.

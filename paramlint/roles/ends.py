@@ -57,8 +57,14 @@ class Ends:
             return Evidence("structure", "hidden-matrix", *hidden)
         if hidden is not None:
             return Evidence("structure", "conv-filter", *hidden) if hidden[1] == "guess" else None
-        where = f"outside the base model {base}" if beyond else "after the last block"
-        return Evidence("structure", "output-head", f"{where}, nothing takes its output", "likely")
+        if beyond:
+            text = f"outside the base model {base}, nothing takes its output"
+            return Evidence("structure", "output-head", text, "likely")
+        if m.fan_out in self._last_taking:
+            # as wide as the stream inside: what is defined last need not come last
+            text = f"after the last block, nothing later takes its {m.fan_out} outputs"
+            return Evidence("structure", "output-head", text, "guess")
+        return Evidence("structure", "output-head", "after the last block, nothing takes its output", "likely")
 
     @cached_property
     def _label_sizes(self) -> frozenset[int]:

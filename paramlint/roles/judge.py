@@ -78,8 +78,10 @@ def _all_evidence(tree: Tree, ends: Ends, p: Parameter) -> list[Evidence]:
     end = ends.speak(p)
     if end is not None:
         if end.confidence == "guess":
-            # outside every stack, neither first nor last: the class alone does not tell a hidden map from a head
-            found = [replace(e, confidence="guess") if e.role == end.role else e for e in found]
+            # outside every stack, and neither end for sure: the class alone does not tell a hidden map from a head
+            found = [
+                replace(e, confidence="guess") if e.role in _PLAIN and e.confidence == "likely" else e for e in found
+            ]
         found.append(end)
     found += name.speak(p, raw=_is_raw(tree, p), singleton=ends.singleton(p))
     found += identity.speak(p, found)
