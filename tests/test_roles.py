@@ -277,3 +277,12 @@ def test_a_lazy_module_and_what_sharding_leaves() -> None:
     model[1].weight = nn.Parameter(torch.empty(0))
     states = {p.name: p.state for p in paramlint.inspect(model).parameters}
     assert states["0.weight"] == "uninitialized" and states["1.weight"] == "emptied"
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element")
+def test_a_layer_without_outputs_is_no_leftover_of_sharding() -> None:
+    model = nn.Sequential(nn.Embedding(10, 8), nn.Linear(8, 0), nn.Linear(8, 10))
+    found = {p.name: (p.state, p.role, p.destination) for p in paramlint.inspect(model).parameters}
+    assert found["1.weight"] == found["1.bias"] == ("ok", "unknown", "adam")
+    groups = [{"params": list(model.parameters()), "use_muon": False}]
+    assert [f for f in paramlint.check(model, groups).findings if f.severity != "note"] == []

@@ -78,8 +78,8 @@ def _place(f: Finding, order: Mapping[str, int]) -> tuple[int, str, int, str, st
 
 
 def judged(ctx: Context, half: str) -> Iterator[tuple[Placement, Parameter]]:
-    """Every trainable parameter with a known shape that this half updates, with its place."""
+    """Every trainable parameter with a known shape and any elements that this half updates, with its place."""
     for place in ctx.placements:
         p = place.parameter
-        if place.half == half and p and p.trainable and p.state in ("ok", "quantized"):
+        if place.half == half and p and p.trainable and p.state in ("ok", "quantized") and p.numel:
             yield place, p

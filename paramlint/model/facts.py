@@ -41,8 +41,10 @@ def inventory(
     sites: dict[int, list[Site]] = {}
     tensors: dict[int, nn.Parameter] = {}
     sparse: set[int] = set()
+    empty_by_size: set[int] = set()
     for path, module in walk(model):
-        modules.append(Module(path, _classes(type(module)), _sizes(module)))
+        sizes = _sizes(module)
+        modules.append(Module(path, _classes(type(module)), sizes))
         for attribute, tensor in module._parameters.items():
             if tensor is None:
                 continue
@@ -51,7 +53,11 @@ def inventory(
             tensors[id(tensor)] = tensor
             if getattr(module, "sparse", None) is True:
                 sparse.add(id(tensor))
-    parameters = tuple(_parameter(tensors[key], tuple(where), key in sparse) for key, where in sites.items())
+            if any(type(size) is int and size == 0 for size in sizes.values()):
+                empty_by_size.add(id(tensor))
+    parameters = tuple(
+        _parameter(tensors[key], tuple(where), key in sparse, key in empty_by_size) for key, where in sites.items()
+    )
     inner = unwrapped(model)
     return Inventory(
         model=f"{type(inner).__module__}.{type(inner).__qualname__}",
@@ -123,9 +129,9 @@ def _sizes(module: nn.Module) -> dict[str, Plain]:
 State = Literal["ok", "uninitialized", "flat", "emptied", "quantized"]
 
 
-def _parameter(tensor: nn.Parameter, sites: tuple[Site, ...], sparse: bool) -> Parameter:
+def _parameter(tensor: nn.Parameter, sites: tuple[Site, ...], sparse: bool, may_be_empty: bool) -> Parameter:
     use_muon = getattr(tensor, "use_muon", None)
-    state = _state(tensor, sites[0].attribute)
+    state = _state(tensor, sites[0].attribute, may_be_empty)
     return Parameter(
         name=sites[0].name,
         shape=() if state == "uninitialized" else tuple(int(d) for d in tensor.shape),
@@ -138,13 +144,13 @@ def _parameter(tensor: nn.Parameter, sites: tuple[Site, ...], sparse: bool) -> P
     )
 
 
-def _state(tensor: Any, attribute: str) -> State:
+def _state(tensor: Any, attribute: str, may_be_empty: bool) -> State:
     if nn.parameter.is_lazy(tensor):
         return "uninitialized"
     if type(tensor).__name__ == "FlatParameter" or attribute == "_flat_param":
         return "flat"
-    if tuple(tensor.shape) == (0,):
-        # what ZeRO-3 leaves in each place until a layer is gathered
+    if tuple(tensor.shape) == (0,) and (hasattr(tensor, "ds_id") or not may_be_empty):
+        # what ZeRO-3 leaves in each place until a layer is gathered; a layer without outputs is empty by itself
         return "emptied"
     if not (tensor.dtype.is_floating_point or tensor.dtype.is_complex):
         return "quantized"

@@ -72,7 +72,7 @@ def _judged(
 
 
 def _all_evidence(tree: Tree, ends: Ends, p: Parameter) -> list[Evidence]:
-    if p.state != "ok":
+    if p.state != "ok" or p.numel == 0:
         return []
     found = [*module.speak(tree, p), *accessor.speak(tree, p), *structure.speak(tree, p), *shape.speak(p)]
     end = ends.speak(p)

@@ -9,7 +9,7 @@ from paramlint.parameter import Evidence, Parameter
 
 def speak(p: Parameter) -> Iterator[Evidence]:
     """Speaks only where at most one dimension is longer than one: `(D,)`, `(C, 1, 1)`, `(1, 1, D)`, `[1, N]`."""
-    if p.effective_ndim > 1 or p.state != "ok" or p.numel == 0:
+    if p.effective_ndim > 1 or p.state != "ok":
         return
     shape = "x".join(map(str, p.shape)) or "scalar"
     if p.ndim <= 1:
