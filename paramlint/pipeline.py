@@ -78,7 +78,7 @@ def examine(run: Run, known: Knowledge, codes: Collection[str] = frozenset(by_co
         run,
         findings=tuple(f for f in findings if f.code in codes),
         routed=_routed(run, known),
-        notes=(*run.notes, *unexplained_refusals(findings, run.proposal)),
+        refused=unexplained_refusals(findings, run.proposal),
     )
 
 

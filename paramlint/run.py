@@ -14,7 +14,8 @@ from paramlint.parameter import Destination, Inventory
 class Run:
     """One target, checked. `proposal` is None where there were no groups to check.
 
-    `routed` says who updates each trainable parameter, by name: its group does, or should where there are no groups.
+    `refused` has a line for each optimizer whose constructor did not accept its arguments for a reason that no finding
+    gives. `routed` says who updates each trainable parameter, by name: its group does, or should where there are no groups.
     """
 
     target: str
@@ -24,6 +25,7 @@ class Run:
     policy: str = "default"
     profile: str | None = None
     notes: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
     routed: Mapping[str, Destination] = field(default_factory=dict)
 
     def count(self, severity: Severity) -> int:

@@ -118,3 +118,17 @@ def test_a_target_that_fails_is_one_line(here: Path) -> None:
     assert result.exit_code == 2
     assert len(result.stderr.splitlines()) == 1
     assert "bad.py" in result.stderr and "undefined" in result.stderr
+
+
+def test_an_optimizer_that_refuses_its_arguments_is_no_pass(tmp_path: Path) -> None:
+    groups = tmp_path / "groups.py"
+    groups.write_text("import torch\ndef bad(model):\n    return torch.optim.AdamW(model.parameters(), lr=-1)\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "paramlint", "check", "examples/gpt.py:build", "--groups", f"{groups}:bad"],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "passed" not in done.stdout
+    assert "AdamW did not accept its arguments: ValueError: Invalid learning rate: -1" in done.stderr

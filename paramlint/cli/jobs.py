@@ -105,7 +105,12 @@ def look(
             report(e)
             failures[job.label] = e
             continue
-        runs.append(run)
+        for text in run.refused:
+            # the groups were read, but whoever runs this gets no optimizer
+            failures[job.label] = ParamlintError(text, where=job.label, hint="mend that first")
+            report(failures[job.label])
+        if not run.refused or run.findings:
+            runs.append(run)
         if options.verbose:
             note(f"{job.label}: {_done(run, time.monotonic() - start)}")
         if not options.quiet:
