@@ -15,7 +15,8 @@ class Run:
     """One target, checked. `proposal` is None where there were no groups to check.
 
     `refused` has a line for each optimizer whose constructor did not accept its arguments for a reason that no finding
-    gives. `routed` says who updates each trainable parameter, by name: its group does, or should where there are no groups.
+    gives. `routed` says who updates each trainable parameter, by name: its group does, or should where there are no
+    groups.
     """
 
     target: str
