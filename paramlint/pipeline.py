@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from paramlint.model.process import Request, Response
 
 
+#: How the note on an optimizer that was recognised by the looks of its groups ends.
+ASSUMED = "--optimizer NAME says otherwise"
+
+
 @dataclass(frozen=True)
 class Job:
     """One target, and how to look at it.
@@ -100,7 +104,7 @@ def _notes(response: Response, roles: Mapping[str, str], settled: bool) -> Itera
     """What is worth saying once. Where the user named the optimizer, no note needs to ask for it."""
     said = [*response.inventory.notes, *(response.proposal.notes if response.proposal else ()), *response.notes]
     for text in dict.fromkeys(said):
-        if not (settled and text.endswith("--optimizer NAME says otherwise")):
+        if not (settled and text.endswith(ASSUMED)):
             yield text
     yield from _unmatched(response.inventory, roles)
 

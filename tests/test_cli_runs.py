@@ -125,10 +125,30 @@ def test_an_optimizer_that_refuses_its_arguments_is_no_pass(tmp_path: Path) -> N
     groups.write_text("import torch\ndef bad(model):\n    return torch.optim.AdamW(model.parameters(), lr=-1)\n")
     done = subprocess.run(
         [sys.executable, "-m", "paramlint", "check", "examples/gpt.py:build", "--groups", f"{groups}:bad"],
-        cwd=Path(__file__).parents[1],
+        cwd=ROOT,
         capture_output=True,
         text=True,
     )
     assert done.returncode == 2
     assert "passed" not in done.stdout
     assert "AdamW did not accept its arguments: ValueError: Invalid learning rate: -1" in done.stderr
+
+
+def test_right_groups_print_the_summary_and_nothing_else() -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "paramlint",
+            "check",
+            "examples/gpt.py:build",
+            "--groups",
+            "examples/gpt.py:right_groups",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    (only,) = done.stdout.splitlines()
+    assert only.startswith("All checks passed: 68 parameters") and only.endswith("groups read as keller")

@@ -14,7 +14,7 @@ from paramlint.cli.failure import note, obeys, report
 from paramlint.cli.options import ModelOptions
 from paramlint.config import Config, Settings, TargetConfig, load
 from paramlint.errors import ParamlintError
-from paramlint.pipeline import Job, analyse
+from paramlint.pipeline import ASSUMED, Job, analyse
 from paramlint.report.visible import visible
 from paramlint.run import Run
 from paramlint.selection import Selection
@@ -115,6 +115,8 @@ def look(
             note(f"{job.label}: {_done(run, time.monotonic() - start)}")
         if not options.quiet:
             for text in run.notes:
+                if text.endswith(ASSUMED) and run.proposal and not run.findings and not options.verbose:
+                    continue  # nothing hangs on it, and the summary names the optimizer
                 note(f"{job.label}: {text}" if len(all_jobs) > 1 else text)
     return runs, failures
 

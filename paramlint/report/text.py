@@ -103,16 +103,19 @@ def summary(runs: Sequence[Run]) -> Line:
 
 
 def _routed(runs: Sequence[Run]) -> str:
-    """`, 50 (123.5M) to Muon, 98 (1.0M) to AdamW`, where one target's groups were checked."""
+    """`, 50 (123.5M) to Muon, 98 (1.0M) to AdamW`, where one target's groups were checked; and which optimizer they
+    were taken to be for, where that was not said."""
     if len(runs) != 1 or runs[0].proposal is None:
         return ""
+    assumed = dict.fromkeys(u.profile for u in runs[0].proposal.optimizers if u.assumed and u.profile)
+    read_as = f"; groups read as {' and '.join(assumed)}" if assumed and runs[0].profile is None else ""
     if "muon" not in runs[0].routed.values():
-        return ", none to Muon"
+        return f", none to Muon{read_as}"
     said = []
     for total in by_destination(runs[0].inventory.parameters, runs[0].routed):
         to = "frozen" if total.label == "frozen" else f"to {total.label}"
         said.append(f"{total.count} ({short(total.numel)}) {to}")
-    return ", " + ", ".join(said)
+    return f", {', '.join(said)}{read_as}"
 
 
 def explain_hint(runs: Sequence[Run]) -> Line | None:
