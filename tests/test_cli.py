@@ -68,7 +68,8 @@ def test_clean_is_zero_and_one_line(looked: Looked) -> None:
     result = invoke("check", "train.py:build")
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
-        "All checks passed: 37 parameters (14.2M), 26 (1.3M) to Muon, 10 (12.9M) to AdamW, 1 (256) frozen; groups read as keller"
+        "All checks passed: 37 parameters (14.2M), 26 (1.3M) to Muon, 10 (12.9M) to AdamW, 1 (256) frozen"
+        "; groups read as keller"
     ]
     assert result.stderr == ""
 

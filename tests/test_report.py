@@ -222,10 +222,11 @@ def test_summaries() -> None:
     found = run(finding("PML203", "a"), finding("PML212", "b", severity="warning"), finding("PML101", "c"))
     assert text.summary([found]).text == "Found 2 errors, 1 warning in 37 parameters (14.2M)"
     assert text.summary([run()]).text == (
-        "All checks passed: 37 parameters (14.2M), 26 (1.3M) to Muon, 10 (12.9M) to AdamW, 1 (256) frozen; groups read as keller"
+        "All checks passed: 37 parameters (14.2M), 26 (1.3M) to Muon, 10 (12.9M) to AdamW, 1 (256) frozen"
+        "; groups read as keller"
     )
     plain = replace(run(), routed={"wte.weight": "adam"})
-    assert text.summary([plain]).text == "All checks passed: 37 parameters (14.2M), none to Muon"
+    assert text.summary([plain]).text == "All checks passed: 37 parameters (14.2M), none to Muon; groups read as keller"
     assert "74 parameters (28.4M) of 2 targets" in text.summary([run(), run()]).text
 
 
