@@ -20,6 +20,8 @@ def speak(tree: Tree, p: Parameter) -> Iterator[Evidence]:
                 yield from _classifier(tree, p, path)
             if path in known.first_layers and tree.matrix_shape(p, site):
                 yield Evidence("accessor", "input-projection", f"the model names {path} as its first layer")
+            if path in known.input_embeddings and tree.kind_of(site) == "embedding":
+                yield Evidence("accessor", "embedding", f"the model's get_input_embeddings() gives {path}")
         if site.name in known.no_weight_decay and tree.kind_of(site) in ("other", "embedding") and p.ndim >= 2:
             text = "listed by the model's no_weight_decay()"
             if p.effective_ndim <= 1:
