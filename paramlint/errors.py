@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class ParamlintError(Exception):
     """Bad input: `message` says what is wrong, `where` where, `hint` what to do. Never the user's traceback."""
@@ -13,3 +15,11 @@ class ParamlintError(Exception):
     def __str__(self) -> str:
         text = f"{self.where}: {self.message}" if self.where else self.message
         return f"{text}; {self.hint}" if self.hint else text
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """A hint: 'did you mean ...?', or '' where nothing is near."""
+    from difflib import get_close_matches
+
+    found = get_close_matches(name.lower(), list(known), 1)
+    return f"did you mean {found[0]!r}?" if found else ""

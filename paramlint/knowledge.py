@@ -14,10 +14,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from paramlint.errors import ParamlintError
+from paramlint.errors import ParamlintError, near
 from paramlint.profile import Policy, Profile, Role, Ruling
 from paramlint.registry import rules_dir
-from paramlint.schema import Table, TableFile, as_dataclass, as_table, near, read_file, written
+from paramlint.schema import Table, TableFile, as_dataclass, as_table, read_file, written
 from paramlint.toml_table import shown
 
 T = TypeVar("T")

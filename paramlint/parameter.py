@@ -128,7 +128,11 @@ class Module:
 
 @dataclass(frozen=True)
 class Accessors:
-    """What the model's own library says of it. Paths are module paths, names are parameter names."""
+    """What the model's own library says of it. Paths are module paths, names are parameter names.
+
+    `label_sizes` are the numbers of labels, tokens or codes that its config declares, `input_sizes` the widths of its
+    continuous inputs.
+    """
 
     input_embeddings: tuple[str, ...] = ()
     output_embeddings: tuple[str, ...] = ()
@@ -136,7 +140,8 @@ class Accessors:
     first_layers: tuple[str, ...] = ()
     no_weight_decay: tuple[str, ...] = ()
     base: str | None = None
-    config: Mapping[str, Plain] = field(default_factory=dict)
+    label_sizes: tuple[int, ...] = ()
+    input_sizes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

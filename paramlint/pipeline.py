@@ -13,6 +13,7 @@ from paramlint.registry import by_code
 from paramlint.run import Run
 
 if TYPE_CHECKING:
+    from paramlint.checks.context import Context
     from paramlint.knowledge import Knowledge
     from paramlint.model.process import Request, Response
 
@@ -74,29 +75,28 @@ def analyse(job: Job, *, checks: bool = True) -> Run:
 
 def examine(run: Run, known: Knowledge, codes: Collection[str] = frozenset(by_code())) -> Run:
     """The run with the findings of these rules, and with who updates each parameter."""
-    from paramlint.checks import run as check
-    from paramlint.checks import unexplained_refusals
+    from paramlint import checks
+    from paramlint.checks.context import context
 
-    findings = check(run.inventory, run.proposal, known, run.policy, profile=run.profile)
+    ctx = context(run.inventory, run.proposal, known, run.policy, run.profile)
+    findings = checks.examine(ctx)
     return replace(
         run,
         findings=tuple(f for f in findings if f.code in codes),
-        routed=_routed(run, known),
-        refused=unexplained_refusals(findings, run.proposal),
+        routed=_routed(run, ctx, known),
+        refused=checks.unexplained_refusals(findings, run.proposal),
     )
 
 
-def _routed(run: Run, known: Knowledge) -> dict[str, Destination]:
+def _routed(run: Run, ctx: Context, known: Knowledge) -> dict[str, Destination]:
     """Who updates each trainable parameter: by its group, or as it should be where there are no groups."""
-    from paramlint.checks.context import context
     from paramlint.placement import destination
 
     trained = [p for p in run.inventory.parameters if p.trainable]
     if run.proposal is None:
         profile = known.profile(run.profile) if run.profile else None
         return {p.name: destination(p, profile) for p in trained}
-    places = context(run.inventory, run.proposal, known, run.policy, run.profile).places
-    halves = {p.name: place.half for p in trained for place in places.get(p.name, ())[:1]}
+    halves = {p.name: place.half for p in trained for place in ctx.places.get(p.name, ())[:1]}
     return {name: half for name, half in halves.items() if half != "none"}
 
 

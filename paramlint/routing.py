@@ -82,8 +82,7 @@ def _flag(group: Group, use: OptimizerUse, profile: Profile) -> Half | None:
     if value is not None and value in profile.flag_adam:
         return "adam"
     if profile.call_shape == "shape-routed":
-        # timm: `use_muon` overrules the shape where `use_fallback` does not
-        said = group.options.get("use_muon")
+        said = group.options.get(profile.second_flag) if profile.second_flag else None
         return None if said is None else "muon" if said else "adam"
     if value is None:
         return None

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from paramlint.errors import ParamlintError
+from paramlint.errors import ParamlintError, near
 from paramlint.toml_table import read, shown
 
 T = TypeVar("T")
@@ -34,12 +33,6 @@ class TableFile:
     def error(self, key: str, text: str, hint: str = "") -> ParamlintError:
         """The error at a key path of this file, '' for the whole of it."""
         return ParamlintError(f"{key}: {text}" if key else text, where=shown(self.path), hint=hint)
-
-
-def near(name: str, known: Iterable[str]) -> str:
-    """'did you mean ...?', or '' where nothing is near."""
-    found = get_close_matches(name.lower(), list(known), 1)
-    return f"did you mean {found[0]!r}?" if found else ""
 
 
 def read_file(path: Path, level: int = 0) -> TableFile:

@@ -6,11 +6,10 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from paramlint.errors import ParamlintError
+from paramlint.errors import ParamlintError, near
 from paramlint.parameter import Plain
 
 _KINDS = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list", dict: "a table"}
@@ -60,9 +59,8 @@ class Table:
         """Raises ParamlintError for a key that is not allowed, with the nearest one that is."""
         for key in self.values:
             if key not in allowed:
-                near = get_close_matches(key.replace("_", "-"), allowed, 1)
                 known = f"known keys: {', '.join(sorted(allowed))}"
-                raise self.wrong(f"unknown key {key!r}", f"did you mean {near[0]!r}?" if near else known)
+                raise self.wrong(f"unknown key {key!r}", near(key.replace("_", "-"), allowed) or known)
 
     def text(self, key: str) -> str | None:
         value: str | None = self._typed(key, str)
@@ -79,9 +77,7 @@ class Table:
         value = self.text(key)
         if value is None or value in allowed:
             return value
-        near = get_close_matches(value, allowed, 1)
-        hint = f"did you mean {near[0]!r}?" if near else ""
-        raise self.wrong(f"{key!r} must be one of {', '.join(allowed)}, not {value!r}", hint)
+        raise self.wrong(f"{key!r} must be one of {', '.join(allowed)}, not {value!r}", near(value, allowed))
 
     def strings(self, key: str, *, or_one: bool = False) -> tuple[str, ...] | None:
         """A list of strings; with `or_one` a single string too."""

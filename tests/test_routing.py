@@ -19,7 +19,8 @@ def _profile(shape, **more):
 USE_MUON = {"flag_key": "use_muon", "flag_muon": (True,), "flag_adam": (False,)}
 KELLER = _profile("flagged-groups", unflagged="error", **USE_MUON)
 DION = _profile("flagged-groups", flag_key="algorithm", flag_muon=("muon",), flag_adam=("adamw", "lion"))
-TIMM = _profile("shape-routed", flag_key="use_fallback", flag_adam=(True,), unflagged="shape", shape_rule="timm")
+TIMM_FLAGS = {"flag_key": "use_fallback", "flag_adam": (True,), "second_flag": "use_muon"}
+TIMM = _profile("shape-routed", unflagged="shape", shape_rule="timm", **TIMM_FLAGS)
 HEAVY = _profile("shape-routed", unflagged="shape", shape_rule="ndim>=2")
 KERAS = _profile("shape-routed", unflagged="shape", shape_rule="ndim==2")
 DEEPSPEED = _profile("attribute", shape_rule="deepspeed")

@@ -30,7 +30,7 @@ from paramlint.knowledge import Knowledge
 from paramlint.parameter import Inventory
 from paramlint.registry import by_code
 
-__all__ = ["CHECKS", "run", "unexplained_refusals"]
+__all__ = ["CHECKS", "examine", "run", "unexplained_refusals"]
 
 CHECKS: tuple[Callable[[Context], Iterator[Finding]], ...] = (
     coverage.check,
@@ -68,11 +68,15 @@ def run(
     Raises:
         ParamlintError: no such policy or profile.
     """
-    ctx = context(inventory, proposal, knowledge, policy, profile)
+    return examine(context(inventory, proposal, knowledge, policy, profile))
+
+
+def examine(ctx: Context) -> tuple[Finding, ...]:
+    """All findings, as `run` gives them, on a context that is there already."""
     findings = folded(chain.from_iterable(check(ctx) for check in CHECKS), ctx.order)
-    if proposal is not None:
-        findings = explained(findings, proposal)
-    return tuple(f if f.location else _located(f, inventory, proposal) for f in findings)
+    if ctx.proposal is not None:
+        findings = explained(findings, ctx.proposal)
+    return tuple(f if f.location else _located(f, ctx.inventory, ctx.proposal) for f in findings)
 
 
 def _located(f: Finding, inventory: Inventory, proposal: Proposal | None) -> Finding:

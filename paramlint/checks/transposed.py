@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import sqrt
+from math import prod, sqrt
 
 from paramlint.checks.context import Context, Placement
 from paramlint.checks.making import judged
 from paramlint.finding import Finding
-from paramlint.parameter import Parameter
 
 #: Scales that change when rows and columns are swapped: sqrt(max(1, A/B)) and sqrt(A/B).
 _ONE_SIDED = ("kj", "spectral")
@@ -22,8 +21,9 @@ def check(ctx: Context) -> Iterator[Finding]:
         owner = next((c for c in ctx.owners(p) if c == "Conv1D" or "ConvTranspose" in c), None)
         if owner is None or (p.ndim > 2 and place.action != "flatten"):
             continue
-        rows, columns = p.shape[0], p.shape[1] * _rest(p)
-        turned = p.shape[1], p.shape[0] * _rest(p)
+        rest = prod(p.shape[2:])
+        rows, columns = p.shape[0], p.shape[1] * rest
+        turned = p.shape[1], p.shape[0] * rest
         yield Finding(
             "PML215",
             "warning",
@@ -36,13 +36,6 @@ def check(ctx: Context) -> Iterator[Finding]:
                 f"as (out, in) it would be {_factor(scale, *turned):.2f}",
             ),
         )
-
-
-def _rest(p: Parameter) -> int:
-    rest = 1
-    for d in p.shape[2:]:
-        rest *= d
-    return rest
 
 
 def _factor(scale: str, rows: int, columns: int) -> float:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from torch import nn
 
-from paramlint.parameter import Accessors, Plain
+from paramlint.parameter import Accessors
 
-#: Endings of config fields that count labels, tokens or codes: what an output head has a row for each of.
-LABEL_FIELDS = ("vocab_size", "num_labels", "_labels", "num_classes", "_classes", "codebook_size", "num_embeddings")
-#: Config fields that say how wide a continuous input is.
-INPUT_FIELDS = ("num_channels", "in_channels", "num_mel_bins")
+# Endings of config fields that count labels, tokens or codes: what an output head has a row for each of.
+_LABELS = ("vocab_size", "num_labels", "_labels", "num_classes", "_classes", "codebook_size", "num_embeddings")
+# Config fields that say how wide a continuous input is.
+_INPUTS = ("num_channels", "in_channels", "num_mel_bins")
 
 
 def accessors(model: nn.Module) -> Accessors:
@@ -41,6 +41,7 @@ def accessors(model: nn.Module) -> Accessors:
         if isinstance(cfg, Mapping):
             for key, into in (("first_conv", first), ("classifier", classifiers)):
                 into.update((_join(path, n), None) for n in _names(cfg.get(key)))
+    configs = list(_configs(getattr(model, "config", None)))
     return Accessors(
         input_embeddings=tuple(inputs),
         output_embeddings=tuple(outputs),
@@ -48,7 +49,8 @@ def accessors(model: nn.Module) -> Accessors:
         first_layers=tuple(first),
         no_weight_decay=tuple(no_decay),
         base=_base(model),
-        config=_config(getattr(model, "config", None)),
+        label_sizes=_sizes(configs, lambda key: key.endswith(_LABELS) and key != "type_vocab_size"),
+        input_sizes=_sizes(configs, lambda key: key in _INPUTS),
     )
 
 
@@ -94,24 +96,23 @@ def _base(model: nn.Module) -> str | None:
     return None
 
 
-def _config(config: Any, depth: int = 0) -> dict[str, Plain]:
-    """The sizes of a config and of the configs inside it, as `text_config.vocab_size`."""
-    found: dict[str, Plain] = {}
-    if config is None or isinstance(config, Mapping) or depth > 3:
-        return found
-    fields = {k: v for k, v in getattr(config, "__dict__", {}).items() if not k.startswith("_")}
-    if not hasattr(config, "to_dict"):
-        return found
-    labels = _number(config, "num_labels")
-    if labels is not None:
-        found["num_labels"] = labels
-    for key, value in fields.items():
-        counts = key.endswith(LABEL_FIELDS) and key != "type_vocab_size"
-        if (counts or key in INPUT_FIELDS) and isinstance(value, int) and not isinstance(value, bool):
-            found[key] = value
-        elif hasattr(value, "to_dict") and hasattr(value, "__dict__"):
-            found.update({f"{key}.{k}": v for k, v in _config(value, depth + 1).items()})
-    return found
+def _configs(config: Any, depth: int = 0) -> Iterator[Any]:
+    """A config and the configs inside it."""
+    if hasattr(config, "to_dict") and hasattr(config, "__dict__") and not isinstance(config, Mapping) and depth <= 3:
+        yield config
+        for key, value in vars(config).items():
+            if not key.startswith("_"):
+                yield from _configs(value, depth + 1)
+
+
+def _sizes(configs: Iterable[Any], wanted: Callable[[str], bool]) -> tuple[int, ...]:
+    """The numbers in the fields of these names. `num_labels` is a property of most configs."""
+    found: dict[int, None] = {}
+    for config in configs:
+        for key in dict.fromkeys(["num_labels", *vars(config)]):
+            if not key.startswith("_") and wanted(key) and (value := _number(config, key)) is not None:
+                found[value] = None
+    return tuple(found)
 
 
 def _number(config: Any, name: str) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -40,8 +40,7 @@ def inventory(
     modules: list[Module] = []
     sites: dict[int, list[Site]] = {}
     tensors: dict[int, nn.Parameter] = {}
-    sparse: set[int] = set()
-    empty_by_size: set[int] = set()
+    owners: dict[int, list[dict[str, Plain]]] = {}
     for path, module in walk(model):
         sizes = _sizes(module)
         modules.append(Module(path, _classes(type(module)), sizes))
@@ -51,13 +50,8 @@ def inventory(
             name = f"{path}.{attribute}" if path else attribute
             sites.setdefault(id(tensor), []).append(Site(name, path, attribute))
             tensors[id(tensor)] = tensor
-            if getattr(module, "sparse", None) is True:
-                sparse.add(id(tensor))
-            if any(type(size) is int and size == 0 for size in sizes.values()):
-                empty_by_size.add(id(tensor))
-    parameters = tuple(
-        _parameter(tensors[key], tuple(where), key in sparse, key in empty_by_size) for key, where in sites.items()
-    )
+            owners.setdefault(id(tensor), []).append(sizes)
+    parameters = tuple(_parameter(tensors[key], tuple(where), owners[key]) for key, where in sites.items())
     inner = unwrapped(model)
     return Inventory(
         model=f"{type(inner).__module__}.{type(inner).__qualname__}",
@@ -129,9 +123,9 @@ def _sizes(module: nn.Module) -> dict[str, Plain]:
 State = Literal["ok", "uninitialized", "flat", "emptied", "quantized"]
 
 
-def _parameter(tensor: nn.Parameter, sites: tuple[Site, ...], sparse: bool, may_be_empty: bool) -> Parameter:
+def _parameter(tensor: nn.Parameter, sites: tuple[Site, ...], owners: Sequence[Mapping[str, Plain]]) -> Parameter:
     use_muon = getattr(tensor, "use_muon", None)
-    state = _state(tensor, sites[0].attribute, may_be_empty)
+    state = _state(tensor, sites[0].attribute, owners)
     return Parameter(
         name=sites[0].name,
         shape=() if state == "uninitialized" else tuple(int(d) for d in tensor.shape),
@@ -139,17 +133,20 @@ def _parameter(tensor: nn.Parameter, sites: tuple[Site, ...], sparse: bool, may_
         trainable=tensor.requires_grad,
         sites=sites,
         state=state,
-        sparse=sparse,
+        sparse=any(sizes.get("sparse") is True for sizes in owners),
         use_muon=use_muon if isinstance(use_muon, bool) else None,
     )
 
 
-def _state(tensor: Any, attribute: str, may_be_empty: bool) -> State:
+def _state(tensor: Any, attribute: str, owners: Sequence[Mapping[str, Plain]]) -> State:
     if nn.parameter.is_lazy(tensor):
         return "uninitialized"
     if type(tensor).__name__ == "FlatParameter" or attribute == "_flat_param":
         return "flat"
-    if tuple(tensor.shape) == (0,) and (hasattr(tensor, "ds_id") or not may_be_empty):
+    declared = (size for sizes in owners for size in sizes.values())
+    if tuple(tensor.shape) == (0,) and (
+        hasattr(tensor, "ds_id") or not any(type(s) is int and s == 0 for s in declared)
+    ):
         # what ZeRO-3 leaves in each place until a layer is gathered; a layer without outputs is empty by itself
         return "emptied"
     if not (tensor.dtype.is_floating_point or tensor.dtype.is_complex):

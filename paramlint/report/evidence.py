@@ -11,7 +11,8 @@ from paramlint.parameter import Inventory, Parameter
 from paramlint.profile import Policy, Ruling
 from paramlint.report.lines import Line, line
 from paramlint.report.rows import alike
-from paramlint.report.wording import DESTINATIONS, counted, dtype_of, goes_to, shape_of, short
+from paramlint.report.wording import DESTINATIONS, counted, goes_to, shape_of, short
+from paramlint.roles.judge import PLAIN
 
 
 def find(inventory: Inventory, name: str) -> list[Parameter]:
@@ -50,7 +51,7 @@ def _block(block: Folded[Parameter], inventory: Inventory, policy: Policy) -> It
     yield line((block.pattern, "name"), f"  ×{len(block)}" if len(block) > 1 else "")
     for alias in fold([a for q in block.items for a in q.aliases]):
         yield line(f"  = {alias.pattern}")
-    facts = f"{shape_of(p)}  {dtype_of(p)}, {counted(p.numel, 'element')}"
+    facts = f"{shape_of(p)}  {p.dtype}, {counted(p.numel, 'element')}"
     yield _fact("shape", facts + (f" ({short(p.numel * len(block))} in all)" if len(block) > 1 else ""))
     classes = {m.path: m.classes for m in inventory.modules}
     for site in p.sites:
@@ -72,7 +73,6 @@ def _block(block: Folded[Parameter], inventory: Inventory, policy: Policy) -> It
 
 
 # Being a map, hidden by its place, does not speak against being one of these: it is what they are besides.
-_PLAIN = ("hidden-matrix", "conv-filter")
 _MAPS = frozenset(
     "fused-matrix router output-head tied-embedding input-projection low-rank-adapter row-matrix small-gate "
     "depthwise-conv grouped-conv".split()
@@ -94,7 +94,7 @@ def _evidence(p: Parameter, policy: Policy) -> Iterator[Line]:
         against = e.role != p.role
         start = f"    {e.layer:<{layer}}  {e.confidence:<7}  {e.role:<{role}}  "
         yield line((start, "faint" if against else ""), (e.text, "faint" if against else ""), hang=len(start))
-    apart_from = {p.role, *(_PLAIN if p.role in _MAPS else ())}
+    apart_from = {p.role, *(PLAIN if p.role in _MAPS else ())}
     others = list(dict.fromkeys((e.layer, e.role) for e in p.evidence if e.role not in apart_from))
     apart = [(layer, role) for layer, role in others if _plan(role, policy) != p.destination]
     if apart:

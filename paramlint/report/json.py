@@ -94,7 +94,7 @@ def _parameter(p: Parameter, run: Run) -> dict[str, Any]:
         "aliases": list(p.aliases),
         "shape": list(p.shape),
         "ndim": p.ndim,
-        "dtype": p.dtype.removeprefix("torch."),
+        "dtype": p.dtype,
         "numel": p.numel,
         "trainable": p.trainable,
         "state": p.state,

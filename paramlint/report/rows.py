@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from paramlint.folding import fold
 from paramlint.parameter import Destination, Inventory, Parameter
-from paramlint.report.wording import DESTINATIONS, dtype_of, goes_to, shape_of
+from paramlint.report.wording import DESTINATIONS, goes_to, shape_of
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def _row(pattern: str, members: tuple[Parameter, ...]) -> Row:
         count=len(members),
         shape=shape_of(first),
         ndim=None if first.state == "uninitialized" else first.ndim,
-        dtype=dtype_of(first),
+        dtype=first.dtype,
         numel=sum(p.numel for p in members),
         role=first.role,
         guess=first.confidence == "guess" and first.role != "unknown",

@@ -9,7 +9,7 @@ from paramlint.parameter import Inventory
 from paramlint.report.grid import Column, plain, table
 from paramlint.report.rows import Row, Total, by_destination, by_role, rows
 from paramlint.report.visible import visible
-from paramlint.report.wording import DESTINATIONS, counted, dtype_of, percent, short
+from paramlint.report.wording import DESTINATIONS, counted, percent, short
 from paramlint.run import Run
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def heading(run: Run) -> str:
     count = counted(len(inventory.parameters), "parameter")
     elements = counted(sum(p.numel for p in inventory.parameters), "element")
     name = inventory.model.rpartition(".")[2]
-    dtypes = {dtype_of(p) for p in inventory.parameters}
+    dtypes = {p.dtype for p in inventory.parameters}
     alike = f", all {dtypes.pop()}" if len(dtypes) == 1 else ""
     return visible(f"{name} ({run.target}): {count}, {elements}{alike}; policy {run.policy}")
 

@@ -41,10 +41,6 @@ def shape_of(p: Parameter) -> str:
     return "lazy" if p.state == "uninitialized" else dimensions(p.shape)
 
 
-def dtype_of(p: Parameter) -> str:
-    return p.dtype.removeprefix("torch.")
-
-
 def goes_to(p: Parameter) -> str:
     """Where policy sends a parameter; `frozen` for one that is not trained."""
     return DESTINATIONS[p.destination] if p.trainable else "frozen"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 
 from paramlint.parameter import Confidence, Evidence, Parameter
@@ -12,7 +12,6 @@ from paramlint.roles.tree import Matrix, Tree
 _PIXEL_CHANNELS = 4
 #: Widths up to this are those of gates, flags and coordinates, and coincide by chance.
 _NARROW = 32
-_INPUT_FIELDS = ("num_channels", "in_channels", "num_mel_bins")
 
 
 class Ends:
@@ -20,6 +19,8 @@ class Ends:
 
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
+        self._label_sizes = frozenset(tree.inventory.accessors.label_sizes)
+        self._input_sizes = frozenset(tree.inventory.accessors.input_sizes)
         self.outside = [m for m in tree.matrices if m.block is None]
         inside = [m.order for m in tree.matrices if m.block is not None and tree.is_block(m.block)]
         self.last_block = max(inside, default=-1)
@@ -65,18 +66,6 @@ class Ends:
             text = f"after the last block, nothing later takes its {m.fan_out} outputs"
             return Evidence("structure", "output-head", text, "guess")
         return Evidence("structure", "output-head", "after the last block, nothing takes its output", "likely")
-
-    @cached_property
-    def _label_sizes(self) -> frozenset[int]:
-        return self._sizes(lambda field: field not in _INPUT_FIELDS)
-
-    @cached_property
-    def _input_sizes(self) -> frozenset[int]:
-        return self._sizes(lambda field: field in _INPUT_FIELDS)
-
-    def _sizes(self, wanted: Callable[[str], bool]) -> frozenset[int]:
-        known = self.tree.inventory.accessors.config
-        return frozenset(v for k, v in known.items() if isinstance(v, int) and wanted(k.rpartition(".")[2]))
 
     def _labels(self, m: Matrix) -> str:
         """What has as many members as this map has outputs: labels (and "no object"), tokens, another head; or ''."""

@@ -15,7 +15,7 @@ from paramlint.roles.tree import Tree
 
 _CONFIDENCE: tuple[Confidence, ...] = ("certain", "likely", "guess")
 # What a linear map or a convolution is unless something speaks for more: anything as sure that says more wins.
-_PLAIN = ("hidden-matrix", "conv-filter")
+PLAIN = ("hidden-matrix", "conv-filter")
 # Labels of one destination: the weaker statement may say more exactly what the stronger one found.
 _REFINES: dict[str, tuple[str, ...]] = {
     "embedding": ("position-table", "relative-bias"),
@@ -52,7 +52,7 @@ def _judged(
     spoken = [e for e in _all_evidence(tree, ends, p) if e.layer in layers]
     spoken.sort(key=_rank)
     chosen = _choose(spoken)
-    if chosen is not None and chosen.role in _PLAIN:
+    if chosen is not None and chosen.role in PLAIN:
         chosen = _joined(chosen, spoken)
     for pattern, role in overrides.items():
         if any(fnmatchcase(s.name, pattern) for s in p.sites):
@@ -80,7 +80,7 @@ def _all_evidence(tree: Tree, ends: Ends, p: Parameter) -> list[Evidence]:
         if end.confidence == "guess":
             # outside every stack, and neither end for sure: the class alone does not tell a hidden map from a head
             found = [
-                replace(e, confidence="guess") if e.role in _PLAIN and e.confidence == "likely" else e for e in found
+                replace(e, confidence="guess") if e.role in PLAIN and e.confidence == "likely" else e for e in found
             ]
         found.append(end)
     found += name.speak(p, raw=_is_raw(tree, p), singleton=ends.singleton(p))
@@ -93,7 +93,7 @@ def _is_raw(tree: Tree, p: Parameter) -> bool:
 
 
 def _rank(e: Evidence) -> tuple[int, bool, int]:
-    return _CONFIDENCE.index(e.confidence), e.role in _PLAIN, LAYERS.index(e.layer)
+    return _CONFIDENCE.index(e.confidence), e.role in PLAIN, LAYERS.index(e.layer)
 
 
 def _choose(spoken: list[Evidence]) -> Evidence | None:
@@ -103,7 +103,7 @@ def _choose(spoken: list[Evidence]) -> Evidence | None:
     best = spoken[0]
     # one row is one row, whatever the map it belongs to is for
     vector = next((e for e in spoken if e.layer == "shape"), None)
-    if vector is not None and best.role in (*_PLAIN, "output-head", "fused-matrix", "input-projection"):
+    if vector is not None and best.role in (*PLAIN, "output-head", "fused-matrix", "input-projection"):
         best = vector
     closer = _REFINES.get(best.role, ())
     finer = next((e for e in spoken if e.role in closer and e.layer != "shape"), None)
@@ -120,9 +120,9 @@ def _joined(chosen: Evidence, spoken: list[Evidence]) -> Evidence:
 
 def _confidence(chosen: Evidence, ordered: tuple[Evidence, ...]) -> Confidence:
     """A plain map that class and place agree on, and nobody else claims, is certain."""
-    if chosen.role in _PLAIN and chosen.confidence == "likely":
+    if chosen.role in PLAIN and chosen.confidence == "likely":
         agreed = {e.layer for e in ordered if e.role == chosen.role}
-        if len(agreed) > 1 and all(e.role in _PLAIN for e in ordered):
+        if len(agreed) > 1 and all(e.role in PLAIN for e in ordered):
             return "certain"
     if chosen.confidence == "guess" and any(e.confidence == "certain" for e in ordered):
         # only the label was refined by a guess; where the parameter goes was certain before
