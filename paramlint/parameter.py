@@ -42,16 +42,57 @@ class Site:
 
 
 @dataclass(frozen=True)
+class Part:
+    """Rows of a fused matrix that are used in one way: how many in all, and what for ("query", "gate", ...)."""
+
+    rows: int
+    purpose: str = ""
+
+
+@dataclass(frozen=True)
 class Use:
-    """One place in a traced forward where a parameter is read."""
+    """One place in a traced forward where a parameter is read.
+
+    `op` is what is done with it: "matmul", "convolution", "lookup" (rows picked by integers), "bias", "add",
+    "concatenate", "replace", "multiply", "normalise", "attend" (a learned query, key or value), "mapped" (learned
+    vectors that a linear map reads), "factor" (of a weight that is a product), "other". `function` is torch's own name
+    of the operation, and `operand` the position of the argument.
+
+    Of maps: `batch_dims` of the weight, `groups` of a convolution, and the `parts` that its output features are divided
+    into; `repeats` is 1 where the parts are contiguous blocks, else how often their pattern recurs (interleaved).
+    `from_input` says that the map is the first on data of the model, `on_constants` that it reads neither input nor
+    parameters, `to_output` that it is the last before an output, `feeds` that another map follows, `chooses` that the
+    largest of its outputs are picked, `adapts` that it is half of a low-rank pair beside a larger map.
+    `index` says what rows are picked by: "data", or "constant".
+    """
 
     op: str
-    operand: int
+    operand: int = 0
+    function: str = ""
     batch_dims: int = 0
-    splits: tuple[int, ...] = ()
+    parts: tuple[Part, ...] = ()
+    repeats: int = 1
     groups: int = 1
     from_input: bool = False
+    on_constants: bool = False
     to_output: bool = False
+    feeds: bool = False
+    chooses: bool = False
+    adapts: bool = False
+    index: Literal["", "data", "constant"] = ""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One forward pass that was tried on stand-in tensors.
+
+    `inputs` are what was given ("input_ids (1, 16)"), `how` is the rung that was stood on, `stopped` is what ended the
+    pass before its end, "" where it was complete.
+    """
+
+    inputs: str
+    how: Literal["meta", "bf16", "fake", "cpu"] = "meta"
+    stopped: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,7 +110,8 @@ class Parameter:
     """One `nn.Parameter`, identified by its tensor.
 
     `name` is the first that `named_parameters()` yields, wrapper prefixes stripped; `aliases` are the others (tied
-    weights). `shape` is the global shape of a sharded tensor; () with `state` "uninitialized" for a lazy one.
+    weights). `reach` is what traced passes say: "unused" where the module that owns it ran and nothing read it, "unreached"
+    where that module never ran, "" without a trace. `shape` is the global shape of a sharded tensor; () with `state` "uninitialized" for a lazy one.
     `splits` are the row counts of the parts of a fused matrix, () where there is one part or they are not known.
     """
 
@@ -87,6 +129,7 @@ class Parameter:
     destination: Destination = "adam"
     evidence: tuple[Evidence, ...] = ()
     splits: tuple[int, ...] = ()
+    reach: Literal["", "read", "unused", "unreached"] = ""
 
     @property
     def aliases(self) -> tuple[str, ...]:
@@ -156,6 +199,7 @@ class Inventory:
     built_on: str = "live"
     notes: tuple[str, ...] = ()
     policy: str = ""
+    passes: tuple[Pass, ...] = ()
 
     @property
     def fingerprint(self) -> str:

@@ -1,0 +1,137 @@
+"""Where linear maps stand between the inputs of a model and its outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from paramlint.model.trace import kinds
+from paramlint.model.trace.reading import ACTIVATION, Product, Reading
+from paramlint.parameter import Use
+
+_SIDE_BY_SIDE = 4  # heads that may be averaged or compared in one output
+_READERS = 4  # maps that may read one raw input side by side; a context is read by some in every layer
+
+
+def maps(reading: Reading) -> Iterator[tuple[int, Use]]:
+    """The use of every linear map and convolution."""
+    follow = feeding(reading)
+    heads = _heads(reading, follow)
+    raw = _raw_inputs(reading, follow)
+    choosing = _choosing(reading)
+    for m in reading.products:
+        convolution = m.node.op in kinds.CONVOLUTIONS
+        use = Use(
+            op="convolution" if convolution else "matmul",
+            operand=m.operand,
+            function=m.node.op,
+            batch_dims=int(m.batched),
+            groups=int(m.node.details.get("groups") or 1) if convolution else 1,
+            from_input=m.fresh and bool(reading.inputs[m.data] & raw),
+            on_constants=m.on_constants,
+            to_output=m.node.number in heads,
+            feeds=follow[m.node.number],
+            chooses=m.node.number in choosing,
+        )
+        for p in m.weights:
+            yield p, use
+
+
+def feeding(reading: Reading) -> list[bool]:
+    """For every node whether its result goes on, through numbers, into another linear map of parameters."""
+    nodes = reading.graph.nodes
+    found = [False] * len(nodes)
+    for node in reversed(nodes):
+        if node.leaf or not (found[node.number] or node.number in reading.product_at):
+            continue
+        for q in node.parents:
+            if nodes[q].carries:
+                found[q] = True
+    return found
+
+
+def _heads(reading: Reading, follow: list[bool]) -> set[int]:
+    """Products that reach an output through no other, where every way back from that output meets them first."""
+    found: set[int] = set()
+    repeated = {p for m in reading.products if follow[m.node.number] for p in m.weights}
+    for result in dict.fromkeys(reading.graph.results):
+        if not reading.graph.nodes[result].carries:
+            continue
+        frontier, looked_up = _frontier(reading, result)
+        if frontier and not looked_up and len(frontier) <= _SIDE_BY_SIDE:
+            if not any(follow[i] or repeated & set(reading.product_at[i].weights) for i in frontier):
+                found |= frontier
+    return found
+
+
+def _frontier(reading: Reading, result: int) -> tuple[set[int], bool]:
+    """The first products on every way back from a node, and whether one ends in a table."""
+    seen: set[int] = set()
+    stack, frontier, looked_up = [result], set(), False
+    while stack:
+        i = stack.pop()
+        if i in seen:
+            continue
+        seen.add(i)
+        if i in reading.product_at:
+            frontier.add(i)
+        elif i in reading.lookups:
+            looked_up = True
+        else:
+            stack.extend(
+                q for q in reading.graph.nodes[i].parents
+                if reading.graph.nodes[q].carries and reading.status[q] == ACTIVATION
+            )  # fmt: skip
+    return frontier, looked_up
+
+
+def _raw_inputs(reading: Reading, follow: list[bool]) -> int:
+    """Bits of the inputs that are data: neither hidden states from elsewhere nor a stream that layers add to."""
+    readers: dict[int, int] = {}
+    for m in reading.products:
+        if m.fresh:
+            readers[reading.inputs[m.data]] = readers.get(reading.inputs[m.data], 0) + 1
+    bits = 0
+    for key, count in readers.items():
+        if count <= _READERS:
+            bits |= key
+    for i in reading.hidden_inputs:
+        bits &= ~(1 << i)
+    for node in reading.graph.nodes:
+        if node.op in ("add", "add_") and follow[node.number] and len(node.parents) == 2:
+            for a, b in (node.parents, node.parents[::-1]):
+                if reading.inputs[a] and not reading.touched[a] and reading.touched[b]:
+                    bits &= ~reading.inputs[a]
+    return bits
+
+
+def _choosing(reading: Reading) -> set[int]:
+    """Products whose features are compared, and the largest picked: routers."""
+    nodes = reading.graph.nodes
+    picked: set[int] = set()
+    for node in nodes:
+        if node.op not in kinds.CHOICES or not node.parents:
+            continue
+        dim = node.details.get("dim")
+        shape = node.reads[0].shape
+        if not shape or (dim is not None and dim not in (-1, len(shape) - 1)):
+            continue
+        product = _scored(reading, node.parents[0], shape[-1])
+        if product is not None and reading.live[node.number]:
+            picked.add(product.node.number)
+    return picked
+
+
+def _scored(reading: Reading, number: int, choices: int) -> Product | None:
+    """The one product of that many features whose scores these are."""
+    stack, seen = [(number, 0)], set()
+    while stack:
+        i, depth = stack.pop()
+        if i in seen or depth > 12:
+            continue
+        seen.add(i)
+        product = reading.product_at.get(i)
+        if product is not None:
+            return product if product.node.shape and product.node.shape[-1] == choices else None
+        node = reading.graph.nodes[i]
+        stack.extend((q, depth + 1) for q in node.parents if reading.graph.nodes[q].carries)
+    return None
