@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 def inspect(
     model: nn.Module,
     evidence: Collection[str] | None = None,
+    inputs: Any = None,
     *,
     policy: str = "default",
     overrides: Mapping[str, str] | None = None,
+    trace: bool = True,
 ) -> Inventory:
     """What each parameter of a live model is for and where it goes by policy.
 
@@ -28,8 +30,11 @@ def inspect(
     Args:
         model: any module.
         evidence: the layers that may speak, of `paramlint.parameter.LAYERS`; all by default.
+        inputs: what the forward takes, instead of inputs found without asking: a tensor, a tuple of positional
+            arguments, a dict of keyword arguments, or a function of the model that returns one of these.
         policy: a policy name, as `paramlint policies` lists them.
         overrides: roles by name pattern (`fnmatch`).
+        trace: whether a stand-in of the model on the meta device is run. Without, uses say nothing.
 
     Raises:
         ParamlintError: an evidence layer, a policy or a role that does not exist.
@@ -46,7 +51,12 @@ def inspect(
             raise ParamlintError(f"no evidence layer {layer!r}", hint=f"layers are {', '.join(LAYERS)}")
     for role in (overrides or {}).values():
         known.role(role)
-    return judge(inventory(model), known.policy(policy), layers=layers, overrides=overrides)
+    facts = inventory(model)
+    if trace and "use" in layers:
+        from paramlint.model.trace.found import traced
+
+        facts = traced(model, facts, inputs)
+    return judge(facts, known.policy(policy), layers=layers, overrides=overrides)
 
 
 def check(

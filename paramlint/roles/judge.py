@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 
 from paramlint.parameter import LAYERS, Confidence, Evidence, Inventory, Parameter
 from paramlint.profile import Policy
-from paramlint.roles import accessor, identity, module, name, shape, structure
+from paramlint.roles import accessor, identity, module, name, shape, structure, use
 from paramlint.roles.ends import Ends
 from paramlint.roles.module import Fused
 from paramlint.roles.tree import Tree
@@ -74,7 +74,13 @@ def _judged(
 def _all_evidence(tree: Tree, ends: Ends, p: Parameter) -> list[Evidence]:
     if p.state != "ok" or p.numel == 0:
         return []
-    found = [*module.speak(tree, p), *accessor.speak(tree, p), *structure.speak(tree, p), *shape.speak(p)]
+    found = [
+        *use.speak(p),
+        *module.speak(tree, p),
+        *accessor.speak(tree, p),
+        *structure.speak(tree, p),
+        *shape.speak(p),
+    ]
     end = ends.speak(p)
     if end is not None:
         if end.confidence == "guess":

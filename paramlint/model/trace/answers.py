@@ -38,7 +38,9 @@ def answer(func: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any
 
 
 # operations whose output's shape depends on values
-_ASK_VALUES = frozenset("nonzero unique_consecutive _unique2 unique_dim masked_select repeat_interleave bincount".split())
+_ASK_VALUES = frozenset(
+    "nonzero unique_consecutive _unique2 unique_dim masked_select repeat_interleave bincount".split()
+)
 
 
 _INDEXED = frozenset("index _unsafe_index index_put index_put_ _index_put_impl_".split())

@@ -274,7 +274,9 @@ def _numel(shape: tuple[int, ...]) -> int:
     return n
 
 
-def uses(graph: Graph, shapes: Sequence[tuple[int, ...]], hidden_inputs: frozenset[int]) -> Mapping[int, tuple[Use, ...]]:
+def uses(
+    graph: Graph, shapes: Sequence[tuple[int, ...]], hidden_inputs: frozenset[int]
+) -> Mapping[int, tuple[Use, ...]]:
     """The distinct uses of each parameter, by its number, in the order of first use.
 
     Args:

@@ -1,0 +1,121 @@
+"""Evidence from the traced forward: what is done with a parameter, and where in the flow from input to output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from paramlint.parameter import Confidence, Evidence, Parameter, Use
+from paramlint.roles.module import Fused
+
+_MAPS = ("matmul", "convolution")
+
+
+def speak(p: Parameter) -> Iterator[Evidence]:
+    """What the uses of a parameter say of it, in all passes together; the first statement is the strongest."""
+    if not p.uses:
+        return
+    maps = [u for u in p.uses if u.op in _MAPS]
+    lookups = [u for u in p.uses if u.op == "lookup"]
+    if maps and p.effective_ndim > 1:
+        if p.ndim == 2 and any(u.index == "data" for u in lookups):
+            yield Evidence(
+                "use", "tied-embedding", "its rows are picked by the data, and it is multiplied into activations"
+            )
+        else:
+            yield _map(p, maps)
+    elif lookups:
+        yield _lookup(p, lookups)
+    elif p.effective_ndim > 1:
+        yield from _raw(p)
+    else:
+        yield from _vector(p)
+
+
+def _map(p: Parameter, maps: Sequence[Use]) -> Evidence:
+    convolution = all(u.op == "convolution" for u in maps)
+    what = "convolution" if convolution else "map"
+    groups = min(u.groups for u in maps)
+    follows = any(u.feeds for u in maps)
+    if any(u.adapts for u in maps):
+        return Evidence("use", "low-rank-adapter", "half of a low-rank pair beside a larger map")
+    if any(u.to_output for u in maps) and not follows:
+        return Evidence("use", "output-head", f"its {what} is the last before an output, and no other follows")
+    if groups > 1:
+        if groups in (p.shape[0], p.shape[0] * p.shape[1]):
+            return Evidence(
+                "use", "depthwise-conv", f"filter of a convolution in {groups} groups, one for each channel"
+            )
+        return Evidence("use", "grouped-conv", f"filter of a convolution in {groups} groups")
+    if all(u.batch_dims for u in maps) and p.ndim > 2:
+        return Evidence("use", "expert-stack", f"{p.shape[0]} matrices, each multiplied with inputs of its own")
+    if p.ndim == 2 and any(u.batch_dims for u in maps):
+        return Evidence("use", "elementwise", "its rows meet inputs of their own each", "likely")
+    if any(u.chooses for u in maps):
+        return Evidence("use", "router", "the largest of its outputs are picked")
+    if any(u.from_input for u in maps):
+        return Evidence("use", "input-projection", f"the first {what} on the data")
+    if all(u.on_constants for u in maps):
+        return Evidence("use", "relative-bias", f"a {what} of constants, such as coordinates", "likely")
+    sure: Confidence = "certain" if follows else "likely"
+    if convolution:
+        return Evidence(
+            "use",
+            "conv-filter",
+            "a convolution of activations, other maps follow" if follows else "a convolution of activations",
+            sure,
+        )
+    fused = max((u for u in maps if len(u.parts) > 1), key=lambda u: len(u.parts), default=None)
+    if fused is not None:
+        return Fused("use", "fused-matrix", _told(fused), sure, splits=tuple(part.rows for part in fused.parts))
+    return Evidence(
+        "use",
+        "hidden-matrix",
+        "maps activations to activations, and other maps follow" if follows else "maps activations to activations",
+        sure,
+    )
+
+
+def _told(use: Use) -> str:
+    parts = " + ".join(f"{part.rows} {part.purpose}".strip() for part in use.parts)
+    how = f", interleaved {use.repeats} times" if use.repeats > 1 else ""
+    return f"its outputs are divided: {parts}{how}"
+
+
+def _lookup(p: Parameter, lookups: Sequence[Use]) -> Evidence:
+    if any(u.index == "data" for u in lookups):
+        return Evidence("use", "embedding", "its rows are picked by integers of the data")
+    return Evidence("use", "position-table", "its rows are picked by integers that do not depend on the data")
+
+
+def _raw(p: Parameter) -> Iterator[Evidence]:
+    """A tensor of more than one dimension that is in no map."""
+    done = {u.op for u in p.uses}
+    if "normalise" in done:
+        yield Evidence("use", "norm-gain", "gain of a normalisation")
+    elif "bias" in done:
+        yield Evidence("use", "bias", "added to the result of a map")
+    elif done & {"add"}:
+        yield Evidence("use", "position-table", "added to activations")
+    elif done & {"concatenate", "replace", "attend", "mapped"}:
+        yield Evidence("use", "token", "learned vectors that take a place among activations")
+    elif done & {"multiply", "other", "factor"}:
+        yield Evidence(
+            "use", "elementwise", "multiplied element by element", "certain" if "multiply" in done else "likely"
+        )
+
+
+def _vector(p: Parameter) -> Iterator[Evidence]:
+    """At most one dimension is longer than one."""
+    done = {u.op for u in p.uses}
+    if "normalise" in done:
+        yield Evidence("use", "norm-gain", "gain of a normalisation")
+    elif "bias" in done:
+        yield Evidence("use", "bias", "added to the result of a map")
+    elif done & set(_MAPS):
+        yield Evidence("use", "row-matrix", "a map with one row or column")
+    elif done & {"concatenate", "replace", "attend", "mapped"}:
+        yield Evidence("use", "token", "a learned vector that takes a place among activations")
+    elif "multiply" in done:
+        yield Evidence("use", "scale", "multiplied into activations")
+    elif "add" in done:
+        yield Evidence("use", "bias", "added to activations", "likely")
