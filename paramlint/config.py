@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from paramlint.knowledge import Knowledge
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
-_SHARED = ("optimizer", "policy", "select", "extend-select", "ignore", "roles", "timeout", "memory-limit")
+_SHARED = (
+    *("optimizer", "policy", "select", "extend-select", "ignore", "roles", "inputs", "trace", "timeout"),
+    "memory-limit",
+)
 _PROJECT = (*_SHARED, "fail-on", "knowledge", "targets")
 _TARGET = (*_SHARED, "target", "kwargs", "groups")
 
@@ -30,7 +33,8 @@ class Settings:
     """What a project and each of its targets may set. None and empty: not set.
 
     `profile` names an optimizer profile, `objects` are texts of objects that give groups or optimizers. `roles` maps
-    name patterns (as in `fnmatch`) to roles. `timeout` is in seconds, `memory_limit` in bytes.
+    name patterns (as in `fnmatch`) to roles. `inputs` is the text of an object that gives what the forward takes,
+    `trace` whether a stand-in of the model is run. `timeout` is in seconds, `memory_limit` in bytes.
     """
 
     profile: str | None = None
@@ -38,6 +42,8 @@ class Settings:
     policy: str | None = None
     selection: Selection = field(default_factory=Selection)
     roles: Mapping[str, str] = field(default_factory=dict)
+    inputs: str | None = None
+    trace: bool | None = None
     timeout: float | None = None
     memory_limit: int | None = None
 
@@ -160,7 +166,7 @@ class _Reader:
         if len(profiles) > 1:
             raise table.wrong(f"'optimizer' names two profiles, {profiles[0]} and {profiles[1]}")
         objects = [*(table.strings("groups", or_one=True) or ()), *(text for text in given if ":" in text)]
-        policy = table.text("policy")
+        policy, inputs = table.text("policy"), table.text("inputs")
         selection = Selection(
             table.strings("select"), table.strings("extend-select") or (), table.strings("ignore") or ()
         )
@@ -171,6 +177,8 @@ class _Reader:
             policy=None if policy is None else _proper(self.known.policy, policy, table),
             selection=selection,
             roles=self._roles(table.table("roles")),
+            inputs=None if inputs is None else self._placed(inputs),
+            trace=table.flag("trace"),
             timeout=_timeout(table),
             memory_limit=_memory_limit(table),
         )

@@ -87,12 +87,14 @@ class Pass:
     """One forward pass that was tried on stand-in tensors.
 
     `inputs` are what was given ("input_ids (1, 16)"), `how` is the rung that was stood on, `stopped` is what ended the
-    pass before its end, "" where it was complete.
+    pass before its end, "" where it was complete. `answered` are the classes of modules whose kernels cannot run here:
+    what they give was made up from their sizes, and what they do with their parameters may not have been seen.
     """
 
     inputs: str
     how: Literal["meta", "bf16", "fake", "cpu"] = "meta"
     stopped: str = ""
+    answered: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,10 @@ class Accessors:
 
 @dataclass(frozen=True)
 class Inventory:
-    """The ordered parameters of a model with everything known about each. Tied tensors stand once."""
+    """The ordered parameters of a model with everything known about each. Tied tensors stand once.
+
+    `passes` are the forward passes that were tried, and `appeared` the names of trainable parameters that they made.
+    """
 
     model: str
     parameters: tuple[Parameter, ...]
@@ -200,6 +205,7 @@ class Inventory:
     notes: tuple[str, ...] = ()
     policy: str = ""
     passes: tuple[Pass, ...] = ()
+    appeared: tuple[str, ...] = ()
 
     @property
     def fingerprint(self) -> str:

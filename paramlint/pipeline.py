@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from paramlint.parameter import Destination, Inventory, Plain
+from paramlint.parameter import LAYERS, Destination, Inventory, Plain
 from paramlint.registry import by_code
 from paramlint.run import Run
 
@@ -27,8 +27,10 @@ class Job:
     """One target, and how to look at it.
 
     `label` is what reports call it. `objects` are texts of objects that give groups or optimizers. `profile` and
-    `policy` are names. `roles` maps name patterns to roles, the last that matches decides. `codes` are the rules that
-    may speak. `timeout` is in seconds, `memory_limit` in bytes; None for the usual ones.
+    `policy` are names. `roles` maps name patterns to roles, the last that matches decides. `evidence` are the layers
+    that may speak, and `codes` the rules. With `trace`, and `use` among the layers, a stand-in of the model is run, on
+    the object that `inputs` names, or on inputs that are found where it is None. `timeout` is in seconds,
+    `memory_limit` in bytes; None for the usual ones.
     """
 
     label: str
@@ -38,6 +40,9 @@ class Job:
     profile: str | None = None
     policy: str = "default"
     roles: Mapping[str, str] = field(default_factory=dict)
+    evidence: tuple[str, ...] = LAYERS
+    inputs: str | None = None
+    trace: bool = True
     codes: frozenset[str] = frozenset(by_code())
     knowledge: tuple[Path, ...] = ()
     timeout: float | None = None
@@ -61,7 +66,7 @@ def analyse(job: Job, *, checks: bool = True) -> Run:
     policy = known.policy(job.policy)
     profile = known.profile(job.profile) if job.profile else None
     response = process.run(_request(job))
-    inventory = judge(response.inventory, policy, overrides=job.roles)
+    inventory = judge(response.inventory, policy, layers=job.evidence, overrides=job.roles)
     run = Run(
         target=job.label,
         inventory=inventory,
@@ -125,6 +130,8 @@ def _request(job: Job) -> Request:
         kwargs=job.kwargs,
         objects=job.objects,
         knowledge=tuple(map(str, job.knowledge)),
+        inputs=job.inputs or "",
+        trace=job.trace and "use" in job.evidence,
         memory_limit=job.memory_limit,
         allow_network=job.allow_network,
         device=job.device,

@@ -69,7 +69,7 @@ def parse(text: str) -> Target:
 
 
 def parse_object(text: str, beside: Target) -> Target:
-    """What names groups or an optimizer: a Python target, or an attribute (`make`, `:make`) beside the model's.
+    """What names groups, an optimizer or inputs: a Python target, or an attribute (`make`, `:make`) beside the model's.
 
     Raises:
         ParamlintError: it is neither, or there is no module that it could stand in.
@@ -85,7 +85,7 @@ def parse_object(text: str, beside: Target) -> Target:
     found = parse(attribute)
     if found.kind != "python":
         raise ParamlintError(
-            "names a model, not groups or an optimizer", where=text, hint="pkg.module:function or path/file.py:function"
+            "names a model, not something beside one", where=text, hint="pkg.module:function or path/file.py:function"
         )
     return found
 

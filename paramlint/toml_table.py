@@ -73,6 +73,10 @@ class Table:
         number: float | None = self._typed(key, float)
         return number
 
+    def flag(self, key: str) -> bool | None:
+        value: bool | None = self._typed(key, bool)
+        return value
+
     def one_of(self, key: str, allowed: Sequence[str]) -> str | None:
         value = self.text(key)
         if value is None or value in allowed:

@@ -15,6 +15,7 @@ from paramlint import knowledge
 from paramlint.checks import CHECKS, run
 from paramlint.finding import Finding
 from paramlint.model import facts, groups
+from paramlint.model.trace.found import traced
 from paramlint.parameter import Location
 from paramlint.registry import RULES, Rule, page, rules_dir
 from paramlint.roles.judge import judge
@@ -31,7 +32,7 @@ def findings(fence: Fence, folder: Path) -> tuple[Finding, ...]:
     module = loaded(path)
     with torch.device("meta"):
         model = module.build()
-    inventory = facts.inventory(model, location=placed(path, fence, "build"))
+    inventory = traced(model, facts.inventory(model, location=placed(path, fence, "build")))
     judged = judge(inventory, KNOWN.policy("default"))
     proposal = None
     if hasattr(module, "groups"):

@@ -59,7 +59,7 @@ def test_objects_stand_beside_the_target_or_name_their_file():
     assert parse_object("opt.py:make", beside) == parse("opt.py:make")
     with pytest.raises(ParamlintError, match=r"hf:llama has none to look in; name the file too: path/file.py:groups"):
         parse_object("groups", parse("hf:llama"))
-    with pytest.raises(ParamlintError, match="names a model, not groups"):
+    with pytest.raises(ParamlintError, match="names a model, not something"):
         parse_object("timm:resnet18", beside)
 
 

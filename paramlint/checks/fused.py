@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from paramlint import parts
 from paramlint.checks.context import Context, Placement
 from paramlint.checks.making import judged, of_role, sources
 from paramlint.finding import Finding
@@ -18,10 +19,13 @@ def check(ctx: Context) -> Iterator[Finding]:
         ruling = ctx.ruling(p.role)
         if p.role != "fused-matrix" or ruling is None or place.action == "error" or _split(place):
             continue
-        parts = f"parts: {' + '.join(map(str, p.splits))}" if p.splits else "sizes of the parts not known"
+        sizes = f"parts: {parts.told(p)}" if p.splits else "sizes of the parts not known"
+        use = parts.fused_use(p)
         options = place.profile.fused_split if place.profile else ()
         if ruling.to == "adam":
             help = "move it to the AdamW half, as the policy says, or store its parts as separate matrices"
+        elif use is not None and use.repeats > 1:
+            help = "its parts are interleaved: store them as separate matrices, or gather the rows of each first"
         elif options:
             help = f"give the group {' or '.join(options)}, or store the parts as separate matrices"
         else:
@@ -32,7 +36,7 @@ def check(ctx: Context) -> Iterator[Finding]:
             f"fused matrix in {place.label}, orthogonalised as one",
             help,
             place=place,
-            details=(parts, *sources(ctx, p.role)),
+            details=(sizes, *sources(ctx, p.role)),
         )
 
 

@@ -17,7 +17,9 @@ def late(ctx: Context) -> Iterator[Finding]:
     """PML107. A lazy parameter has no shape until the first forward, so groups made before that cannot be right.
 
     Silent where there is one elementwise group for everything: no shape was asked for, and the tensor stays the same.
+    Parameters that a forward makes, or makes anew, are in no group whatever the groups are.
     """
+    yield from _made_by_forward(ctx)
     for p in ctx.inventory.parameters if ctx.proposal else ():
         if p.state != "uninitialized":
             continue
@@ -33,6 +35,22 @@ def late(ctx: Context) -> Iterator[Finding]:
             "run one forward pass, or give the layer its input size, before building the optimizer",
             (p.name,),
             places[0].label if places else None,
+        )
+
+
+def _made_by_forward(ctx: Context) -> Iterator[Finding]:
+    for name in ctx.inventory.appeared if ctx.proposal else ():
+        known = ctx.inventory.find(name)
+        if known is not None and not known.trainable:
+            continue
+        yield Finding(
+            "PML107",
+            "error",
+            "is replaced in the forward: the groups hold the tensor from before"
+            if known
+            else "is made in the forward, and is in no group",
+            "make it in the constructor, or run one forward pass before building the optimizer",
+            (name,),
         )
 
 

@@ -56,9 +56,10 @@ def command(
 
     TARGET builds a model: pkg.module:callable, path/file.py:callable, hf:<model type> or timm:<name>; or it is the
     name of a target in the configuration. Without one, all of these. OBJ is path/file.py:name, pkg.module:name, or
-    :name beside the target. Your code is imported and run, in a process of its own with the network shut.
+    :name beside the target. Your code is imported and run, in a process of its own with the network shut; then the
+    forward of a stand-in, without your weights.
     """
-    from paramlint.cli.jobs import configuration, jobs, look
+    from paramlint.cli.jobs import configuration, jobs, look, say_untraced
     from paramlint.cli.screen import screen
 
     out = screen(options.color, options.output_file)
@@ -72,6 +73,7 @@ def command(
     )
     todo = jobs(options, config, objects=(*groups, *objects), profile=profile, chosen=chosen)
     runs, failures = look(todo, options, checks=True)
+    say_untraced(runs, options)
     if options.output_format == "json":
         from paramlint.report.json import document
 

@@ -15,6 +15,7 @@ from paramlint.cli.options import ModelOptions
 from paramlint.config import Config, Settings, TargetConfig, load
 from paramlint.errors import ParamlintError
 from paramlint.pipeline import ASSUMED, Job, analyse
+from paramlint.report import traced
 from paramlint.report.visible import visible
 from paramlint.run import Run
 from paramlint.selection import Selection
@@ -76,6 +77,9 @@ def _job(
         profile=profile or own.profile or project.profile,
         policy=options.policy or own.policy or project.policy or "default",
         roles=_roles(project, own),
+        evidence=options.evidence,
+        inputs=options.inputs or own.inputs or project.inputs,
+        trace=next((t for t in (options.trace, own.trace, project.trace) if t is not None), True),
         codes=selection.codes((project.selection, own.selection, chosen)),
         knowledge=config.knowledge,
         timeout=options.timeout or own.timeout or project.timeout,
@@ -113,12 +117,21 @@ def look(
             runs.append(run)
         if options.verbose:
             note(f"{job.label}: {_done(run, time.monotonic() - start)}")
+            for text in traced.passes(run.inventory):
+                note(f"{job.label}: {text}")
         if not options.quiet:
             for text in run.notes:
                 if text.endswith(ASSUMED) and run.proposal and not run.findings and not options.verbose:
                     continue  # nothing hangs on it, and the summary names the optimizer
                 note(f"{job.label}: {text}" if len(all_jobs) > 1 else text)
     return runs, failures
+
+
+def say_untraced(runs: Sequence[Run], options: ModelOptions) -> None:
+    """A note for each run whose trace came to nothing: its roles rest on less than they could."""
+    for run in () if options.quiet else runs:
+        if text := traced.failure(run.inventory):
+            note(f"{run.target}: {text}" if len(runs) > 1 else text)
 
 
 def _done(run: Run, seconds: float) -> str:

@@ -13,7 +13,7 @@ import click
 
 from paramlint.cli.failure import want_traceback
 from paramlint.cli.screen import Color
-from paramlint.parameter import Plain
+from paramlint.parameter import LAYERS, Plain
 
 F = TypeVar("F", bound=Callable[..., Any])
 Decorator = Callable[[F], F]
@@ -26,6 +26,9 @@ class ModelOptions:
     target: str | None
     kwargs: Mapping[str, Plain]
     policy: str | None
+    evidence: tuple[str, ...]
+    inputs: str | None
+    trace: bool | None
     timeout: float | None
     memory_limit: int | None
     allow_network: bool
@@ -59,6 +62,22 @@ def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> int 
         return None if value is None else size(value)
     except ValueError as e:
         raise click.BadParameter(str(e)) from None
+
+
+def _layers(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """Callback: evidence layers with commas between them; all where none is given."""
+    if value is None:
+        return LAYERS
+    from paramlint.errors import near
+
+    layers = tuple(dict.fromkeys(layer.strip() for layer in value.split(",") if layer.strip()))
+    for layer in layers:
+        if layer not in LAYERS:
+            hint = near(layer, LAYERS) or f"layers are {', '.join(LAYERS)}"
+            raise click.BadParameter(f"no evidence layer {layer!r}; {hint}")
+    if not layers:
+        raise click.BadParameter(f"it names no layer; layers are {', '.join(LAYERS)}")
+    return layers
 
 
 def _seconds(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
@@ -103,6 +122,20 @@ def model_options(*formats: str) -> Callable[[Callable[..., None]], Callable[...
         click.argument("target", required=False),
         click.option("--kwargs", callback=_object, default="{}", metavar="JSON", help="Arguments of the target."),
         click.option("--policy", metavar="NAME", help="Which roles go to Muon; `paramlint policies` lists them."),
+        click.option(
+            "--inputs",
+            metavar="OBJ",
+            help="What the forward takes: a tensor, a tuple, a dict, or a function that returns one. Found if not given.",
+        ),
+        click.option(
+            "--trace/--no-trace", default=None, help="Whether the forward of a stand-in is run."
+        ),
+        click.option(
+            "--evidence",
+            callback=_layers,
+            metavar="LAYERS",
+            help=f"What may speak for a role, with commas: {', '.join(LAYERS)}. All if not given.",
+        ),
         format_option(*formats),
         click.option("--output-file", type=path, help="Write there instead of to stdout."),
         click.option(
@@ -110,7 +143,7 @@ def model_options(*formats: str) -> Callable[[Callable[..., None]], Callable[...
             type=click.FloatRange(0, min_open=True),
             callback=_seconds,
             metavar="S",
-            help="Seconds to build in; 300 if not given.",
+            help="Seconds to build in; 300 if not given. The trace has as many, but no more than 60.",
         ),
         click.option("--memory-limit", callback=_size, metavar="SIZE", help="Memory to build in, such as 8GB."),
         click.option("--allow-network", is_flag=True, help="Let the target reach the network."),
@@ -129,7 +162,10 @@ def model_options(*formats: str) -> Callable[[Callable[..., None]], Callable[...
     def decorate(f: Callable[..., None]) -> Callable[..., None]:
         @wraps(f)
         def command(**given: Any) -> None:
-            f(ModelOptions(**{name: given.pop(name) for name in names}), **given)
+            options = ModelOptions(**{name: given.pop(name) for name in names})
+            if options.inputs and (options.trace is False or "use" not in options.evidence):
+                raise click.UsageError("--inputs are for the trace, which is left out")
+            f(options, **given)
 
         for option in reversed(stack):
             command = option(command)

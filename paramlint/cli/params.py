@@ -24,14 +24,16 @@ def command(ctx: click.Context, options: ModelOptions, flat: bool, why: str | No
 
     TARGET builds a model: pkg.module:callable, path/file.py:callable, hf:<model type> or timm:<name>; or it is the
     name of a target in the configuration. Without one, all of these. Your code is imported and run, in a process of
-    its own with the network shut.
+    its own with the network shut; then the forward of a stand-in, without your weights.
     """
-    from paramlint.cli.jobs import configuration, jobs, look
+    from paramlint.cli.jobs import configuration, jobs, look, say_untraced
     from paramlint.cli.screen import screen
 
     out = screen(options.color, options.output_file)
     config = configuration(options)
     runs, failures = look(jobs(options, config), options, checks=False)
+    if why is not None or options.output_format not in ("table", "full"):  # these say it themselves
+        say_untraced(runs, options)
     if why is not None:
         text = _why(runs, failures, why, out, options.output_format == "json", config.knowledge)
     elif options.output_format == "json":
@@ -50,7 +52,8 @@ def _shown(run: Run, out: Screen, form: str, flat: bool, folders: tuple[Path, ..
     if form == "concise":
         return table.concise(run, flat=flat)
     if form == "full":
-        return f"{table.heading(run)}\n\n{_evidence(run, run.inventory.parameters, out, folders)}"
+        evidence = _evidence(run, run.inventory.parameters, out, folders)
+        return f"{table.heading(run)}\n\n{evidence}{table.footer(run)}"
     return table.text(run, flat=flat) if out.width is None else out.rich(table.terminal(run, out.width, flat=flat))
 
 

@@ -1,4 +1,5 @@
-"""Builds a target in a worker process, under limits: whatever it does, the caller gets a `Response` or one error.
+"""Builds a target in a worker process, and traces it there, under limits: whatever it does, the caller gets a
+`Response` or one error.
 
 Nothing here imports torch. The answer comes through a pipe of its own; what the target prints is caught.
 """
@@ -15,13 +16,13 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from paramlint.errors import ParamlintError
 from paramlint.group import Proposal
-from paramlint.parameter import Inventory, Plain
+from paramlint.parameter import Inventory, Pass, Plain
 from paramlint.serial import decode, encode
 from paramlint.target import parse, parse_object
 
@@ -33,6 +34,7 @@ _START = (
 )
 _OUTPUT_KEPT = 64 * 1024
 _OUTPUT_LINES = 20
+_TRACING = 60.0  # seconds that a trace may take, besides those of the build
 
 
 @dataclass(frozen=True)
@@ -40,19 +42,28 @@ class Request:
     """What to build, and within what limits.
 
     `target` and `objects` are texts (`paramlint.target`); `kwargs` go to the target's callable, or over the fields of
-    its configuration. `knowledge` are folders laid over `rules/`. `timeout` is in seconds, `memory_limit` in bytes of
-    data of the worker (torch itself takes about 200 MB). `show_output` passes what the target prints on to stderr.
+    its configuration. `knowledge` are folders laid over `rules/`. With `trace` a stand-in of the model is run, on the
+    object that `inputs` names, or on inputs that are found where it is "". `timeout` is in seconds, for the build and
+    again (but no more than 60) for the trace; `memory_limit` in bytes of data of the worker (torch itself takes about
+    200 MB). `show_output` passes what the target prints on to stderr.
     """
 
     target: str
     kwargs: Mapping[str, Plain] = field(default_factory=dict)
     objects: tuple[str, ...] = ()
     knowledge: tuple[str, ...] = ()
+    inputs: str = ""
+    trace: bool = False
     timeout: float = 300.0
     memory_limit: int | None = None
     allow_network: bool = False
     device: Literal["meta", "cpu"] = "meta"
     show_output: bool = False
+
+    @property
+    def trace_time(self) -> float:
+        """Seconds until a trace is given up."""
+        return min(self.timeout, _TRACING)
 
 
 @dataclass(frozen=True)
@@ -67,17 +78,26 @@ class Response:
 def run(request: Request) -> Response:
     """Builds the target in a process of its own and reads off it what there is to know.
 
+    The worker answers when the model is built, and again when it is traced. A trace that ends the process, or does not
+    end, costs no more than the second answer: the passes then say what became of it.
+
     Raises:
-        ParamlintError: the target cannot be built, for whatever reason: bad text, exception, exit, crash, timeout.
+        ParamlintError: the target cannot be built, for whatever reason: bad text, exception, exit, crash, timeout; or
+            the inputs that were named do not fit its forward.
     """
     target = parse(request.target)
-    for text in request.objects:
+    for text in (*request.objects, *filter(None, (request.inputs,))):
         parse_object(text, target)
     with _Worker(request) as worker:
-        answer = worker.answer()
-    if answer is None:
-        raise worker.death()
-    data = json.loads(answer)
+        answer = worker.answer(request.timeout)
+        if answer is None:
+            raise worker.death()
+        data = json.loads(answer)
+        if data.get("more"):
+            answer = worker.answer(request.trace_time)
+            if answer is None:
+                return _untraced(decode(Response, data["response"]), worker.end_of_trace())
+            data = json.loads(answer)
     if "error" in data:
         error = ParamlintError(**data["error"])
         if error.traceback:
@@ -86,12 +106,16 @@ def run(request: Request) -> Response:
     return decode(Response, data["response"])
 
 
+def _untraced(response: Response, why: str) -> Response:
+    return replace(response, inventory=replace(response.inventory, passes=(Pass("", stopped=why),)))
+
+
 class _Worker:
     """The process. Leaving the context kills it with everything that it started in its process group."""
 
     def __init__(self, request: Request) -> None:
-        self.request, self.output, self.timed_out = request, bytearray(), False
-        self.deadline = time.monotonic() + request.timeout
+        self.request, self.output, self.received = request, bytearray(), bytearray()
+        self.timed_out = False
 
     def __enter__(self) -> _Worker:
         home = str(Path(__file__).resolve().parents[2])
@@ -110,6 +134,10 @@ class _Worker:
             raise
         finally:
             os.close(theirs)
+        assert self.process.stdin
+        with suppress(OSError):  # it died already: seen when it is asked for an answer
+            self.process.stdin.write(json.dumps(encode(self.request)).encode())
+            self.process.stdin.close()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -122,24 +150,24 @@ class _Worker:
                 with suppress(OSError):
                     stream.close()
 
-    def answer(self) -> bytes | None:
-        """The bytes that the worker sent, or None when it ended or ran out of time without sending all of them.
+    def answer(self, seconds: float) -> bytes | None:
+        """The next answer, or None when the worker ended or ran out of time without sending all of it.
 
         The end is not the pipe's: a child of the target may hold that open. A length goes first, and the process is
         looked at ten times a second.
         """
-        assert self.process.stdin and self.process.stdout
-        try:
-            self.process.stdin.write(json.dumps(encode(self.request)).encode())
-            self.process.stdin.close()
-        except OSError:
-            pass  # it died already: seen below
-        received, out = bytearray(), self.process.stdout.fileno()
+        assert self.process.stdout
+        deadline, out = time.monotonic() + seconds, self.process.stdout.fileno()
         with selectors.DefaultSelector() as selector:
             selector.register(self.pipe, selectors.EVENT_READ)
             selector.register(out, selectors.EVENT_READ)
             while True:
-                left = self.deadline - time.monotonic()
+                length = 8 + int.from_bytes(self.received[:8], "big")
+                if len(self.received) >= max(8, length):
+                    whole = bytes(self.received[8:length])
+                    del self.received[:length]
+                    return whole
+                left = deadline - time.monotonic()
                 if left <= 0:
                     self.timed_out = True
                     self._ask_where(selector, out)
@@ -153,28 +181,22 @@ class _Worker:
                     elif key.fd == out:
                         self._printed(chunk)
                     else:
-                        received += chunk
-                if len(received) >= 8 and len(received) >= 8 + int.from_bytes(received[:8], "big"):
-                    return bytes(received[8:])
+                        self.received += chunk
                 if ended and not ready:
                     return None
 
     def death(self) -> ParamlintError:
-        """Why there is no answer."""
-        code = self.process.returncode
-        place = _fault(self.last_lines(1000))
-        at = f" at {place}" if place else ""
+        """Why there is no model."""
+        code, at = self.process.returncode, self._place()
         hint = ""
         if self.timed_out:
             message = f"did not finish within {self.request.timeout:g} s" + (f", and was{at}" if at else "")
             hint = "name a function that only builds the model, or raise --timeout"
-        elif code == -signal.SIGKILL:
-            message = f"the process that built it was killed (SIGKILL){at}"
-            hint = "often the system does that for lack of memory"
         elif code < 0:
-            named = next((s.name for s in signal.Signals if s == -code), f"signal {-code}")
-            message = f"the process that built it crashed ({named}){at}"
+            message = f"the process that built it {_killed(code)}{at}"
             hint = "" if at else self._in_the_way()
+            if code == -signal.SIGKILL:
+                hint = "often the system does that for lack of memory"
         else:
             message = f"ended the process with exit code {code} before there was a model"
             hint = "something calls os._exit, or replaces the process"
@@ -182,6 +204,20 @@ class _Worker:
             hint += f"; or the memory limit of {self.request.memory_limit / 2**30:.3g} GiB is too low"
         text = self.last_lines(4 * _OUTPUT_LINES).lstrip("\n")
         return ParamlintError(message, where=self.request.target, hint=hint.lstrip("; "), traceback=text)
+
+    def end_of_trace(self) -> str:
+        """Why there is a model, and no trace."""
+        code, at = self.process.returncode, self._place()
+        if self.timed_out:
+            return f"did not finish within {self.request.trace_time:g} s" + (f", and was{at}" if at else "")
+        if code < 0:
+            return f"the process that ran it {_killed(code)}{at}"
+        return f"it ended the process with exit code {code}"
+
+    def _place(self) -> str:
+        """` at m.py:4 in f`, where a stack was printed."""
+        place = _fault(self.last_lines(1000))
+        return f" at {place}" if place else ""
 
     def _in_the_way(self) -> str:
         """torch crashes where its own import of a library finds a file of the user instead."""
@@ -218,6 +254,12 @@ class _Worker:
                     self._printed(chunk)
                 if not chunk:
                     return
+
+
+def _killed(code: int) -> str:
+    """`crashed (SIGSEGV)`, of a negative exit code."""
+    named = next((s.name for s in signal.Signals if s == -code), f"signal {-code}")
+    return f"was killed ({named})" if code == -signal.SIGKILL else f"crashed ({named})"
 
 
 def _fault(text: str) -> str:

@@ -1,13 +1,18 @@
-"""The process in which somebody else's code runs: a request on stdin, one answer through the pipe given by number."""
+"""The process in which somebody else's code runs: a request on stdin, answers through the pipe given by number.
+
+Where a trace is asked for there are two: what the build says, before anything of the forward runs, then all of it.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+import signal
 import sys
 from collections import Counter
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,11 +22,12 @@ from paramlint.group import OptimizerUse, Proposal
 from paramlint.model import guard, importing, torchvision_ops
 from paramlint.model.failure import explain, needs_values
 from paramlint.model.process import Request, Response
-from paramlint.parameter import Inventory
+from paramlint.parameter import Inventory, Pass
 from paramlint.serial import decode, encode
 from paramlint.target import Target, parse, parse_object
 
 if TYPE_CHECKING:
+    from paramlint.model.inputs.example import Example
     from paramlint.model.load import Built
 
 
@@ -35,24 +41,29 @@ def main() -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     request = replace(decode(Request, data), kwargs=data.get("kwargs", {}))  # with lists, as they were written
     attempts: list[str] = []
+
+    def say(answer: dict[str, Any]) -> None:
+        if os.getpid() == me:  # else a fork of the target came back from its code
+            _send(pipe, json.dumps(answer).encode())
+
     try:
         _prepare(request)
         attempts = [] if request.allow_network else guard.block_network()
-        response = work(request, attempts)
-        answer: dict[str, Any] = {"response": encode(response)}
+        for number, response in enumerate(work(request, attempts)):
+            say({"response": encode(response), "more": request.trace and not number})
     except BaseException as error:
         guard.lift_memory_limit()
         failure = explain(error, request.target, attempts=attempts, memory_limit=request.memory_limit)
-        answer = {
-            "error": {
-                "message": failure.message,
-                "where": failure.where,
-                "hint": failure.hint,
-                "traceback": failure.traceback,
+        say(
+            {
+                "error": {
+                    "message": failure.message,
+                    "where": failure.where,
+                    "hint": failure.hint,
+                    "traceback": failure.traceback,
+                }
             }
-        }
-    if os.getpid() == me:  # else a fork of the target came back from its code
-        _send(pipe, json.dumps(answer).encode())
+        )
     os._exit(0)
 
 
@@ -70,8 +81,9 @@ def _send(pipe: int, payload: bytes) -> None:
         payload = payload[os.write(pipe, payload) :]
 
 
-def work(request: Request, attempts: list[str]) -> Response:
-    """Builds the target, reads its facts, and the groups that are named with it.
+def work(request: Request, attempts: list[str]) -> Iterator[Response]:
+    """Builds the target, reads its facts, and the groups that are named with it. Where a trace is asked for, the same
+    comes once more, with what a stand-in of the model did: the model itself is as it was built when groups are read.
 
     `attempts` collects the hosts that the target tried to reach.
     """
@@ -86,9 +98,66 @@ def work(request: Request, attempts: list[str]) -> Response:
         except Exception as error:
             if built.built_on == "cpu" or not needs_values(error):
                 raise
-            response = _read(request, load.build(target, request.kwargs, "cpu"), objects)
-    notes = tuple(f"tried the network ({host}), which is off" for host in attempts)
-    return Response(response.inventory, response.proposal, (*response.notes, *notes))
+            built = load.build(target, request.kwargs, "cpu")
+            response = _read(request, built, objects)
+        notes = tuple(f"tried the network ({host}), which is off" for host in attempts)
+        response = replace(response, notes=(*response.notes, *notes))
+        yield response
+        if request.trace:
+            yield replace(response, inventory=_traced(request, target, built, response.inventory))
+
+
+def _traced(request: Request, target: Target, built: Built, inventory: Inventory) -> Inventory:
+    """The inventory with uses. Whatever fails, but inputs that were named, is a pass that stopped.
+
+    Raises:
+        ParamlintError: inputs that cannot be had, or that the forward does not take.
+    """
+    inputs = _inputs(request.inputs, target, built) if request.inputs else None
+    patience, longest = request.trace_time / 2, request.trace_time * 0.75
+    try:
+        from paramlint.model.trace.found import traced
+
+        with _ending(longest):
+            return traced(built.model, inventory, inputs, patience)
+    except ParamlintError as error:
+        error.where = f"--inputs {request.inputs}"
+        raise
+    except BaseException as error:
+        return replace(inventory, passes=(Pass("", stopped=explain(error, "").message),))
+
+
+def _inputs(text: str, target: Target, built: Built) -> Example:
+    """What the object that gives inputs gives.
+
+    Raises:
+        ParamlintError: there is no such object, it fails, or what it gives are no inputs.
+    """
+    from paramlint.model.inputs.given import example
+    from paramlint.model.meta import building
+
+    found = parse_object(text, target)
+    try:
+        thing = importing.take(importing.load(importing.locate(found)), found)
+        with building("cpu"):
+            return example(thing, built.model)
+    except Exception as error:
+        raise explain(error, f"--inputs {text}") from error
+
+
+@contextmanager
+def _ending(seconds: float) -> Iterator[None]:
+    """A forward that goes round in circles gets an error where it is: what it did until then is kept."""
+
+    def late(*_: object) -> None:
+        raise TimeoutError(f"no end after {seconds:g} s")
+
+    signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _recording(target: Target, objects: list[Target], knowledge: tuple[str, ...]) -> AbstractContextManager[object]:

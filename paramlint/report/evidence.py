@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 
+from paramlint import parts
 from paramlint.errors import ParamlintError
 from paramlint.folding import Folded, expand, fold
 from paramlint.parameter import Inventory, Parameter
 from paramlint.profile import Policy, Ruling
+from paramlint.report import uses
 from paramlint.report.lines import Line, line
 from paramlint.report.rows import alike
 from paramlint.report.wording import DESTINATIONS, counted, goes_to, shape_of, short
@@ -43,7 +45,7 @@ def lines(parameters: Sequence[Parameter], inventory: Inventory, policy: Policy)
 
 
 def _said(p: Parameter) -> tuple[object, ...]:
-    return tuple((e.layer, e.role, e.confidence) for e in p.evidence)
+    return p.reach, p.uses, *((e.layer, e.role, e.confidence) for e in p.evidence)
 
 
 def _block(block: Folded[Parameter], inventory: Inventory, policy: Policy) -> Iterator[Line]:
@@ -59,8 +61,14 @@ def _block(block: Folded[Parameter], inventory: Inventory, policy: Policy) -> It
         yield _fact("module", f"{owner} at {site.module or 'the root'}, attribute {site.attribute}")
     if p.state != "ok":
         yield _fact("state", p.state)
+    for i, use in enumerate(p.uses[:_USES]):
+        yield _fact("" if i else "used as", uses.told(use))
+    if len(p.uses) > _USES:
+        yield _fact("", f"and in {len(p.uses) - _USES} more ways")
+    if p.reach in _REACH:
+        yield _fact("used as", _REACH[p.reach])
     if p.splits:
-        yield _fact("parts", " + ".join(map(str, p.splits)) + " rows")
+        yield _fact("rows", parts.told(p))
     yield _fact("role", f"{p.role} ({p.confidence})")
     frozen = "" if p.trainable else f"; would go to {DESTINATIONS[p.destination]} if it were trained"
     yield _fact("goes to", goes_to(p) + frozen)
@@ -72,6 +80,12 @@ def _block(block: Folded[Parameter], inventory: Inventory, policy: Policy) -> It
         yield from _ruling(ruling, p.role, policy)
 
 
+#: How many uses are listed.
+_USES = 6
+_REACH = {
+    "unused": "nothing: the module that owns it ran, and nothing read it",
+    "unreached": "not known: no traced pass ran the module that owns it",
+}
 # Being a map, hidden by its place, does not speak against being one of these: it is what they are besides.
 _MAPS = frozenset(
     "fused-matrix router output-head tied-embedding input-projection low-rank-adapter row-matrix small-gate "

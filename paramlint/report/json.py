@@ -79,6 +79,10 @@ def _target(run: Run, only: Collection[str] | None) -> dict[str, Any]:
         "groups": [_group(run.proposal, use, g) for use in run.proposal.optimizers for g in use.groups]
         if run.proposal
         else None,
+        "passes": [
+            {"inputs": p.inputs, "how": p.how, "stopped": p.stopped, "answered": list(p.answered)}
+            for p in inventory.passes
+        ],
         "diagnostics": [_diagnostic(f) for f in run.findings],
         "notes": list(run.notes),
     }
@@ -103,6 +107,8 @@ def _parameter(p: Parameter, run: Run) -> dict[str, Any]:
         "destination": p.destination,
         "updated_by": run.routed.get(p.name),
         "splits": list(p.splits),
+        "reach": p.reach,
+        "uses": encode(p.uses),
         "why": p.why,
         "evidence": [
             {"layer": e.layer, "role": e.role, "confidence": e.confidence, "text": e.text} for e in p.evidence

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from paramlint.parameter import Inventory
+from paramlint.report import traced
 from paramlint.report.grid import Column, plain, table
 from paramlint.report.rows import Row, Total, by_destination, by_role, rows
 from paramlint.report.visible import visible
@@ -24,7 +25,13 @@ def text(run: Run, *, flat: bool = False) -> str:
     found = rows(run.inventory, flat=flat)
     if not found:
         return f"{heading(run)}\n"
-    return f"{heading(run)}\n\n{plain(_columns(found))}\n{plain(_totals(run.inventory))}"
+    return f"{heading(run)}\n\n{plain(_columns(found))}\n{plain(_totals(run.inventory))}{footer(run)}"
+
+
+def footer(run: Run) -> str:
+    """What was traced, below an empty line; '' without a trace."""
+    said = traced.footer(run.inventory)
+    return "".join(f"{visible(one)}\n" for one in ("", *said)) if said else ""
 
 
 def terminal(run: Run, width: int, *, flat: bool = False) -> RenderableType:
@@ -43,6 +50,7 @@ def terminal(run: Run, width: int, *, flat: bool = False) -> RenderableType:
         table(_columns(found), width, styles),
         Text(),
         table(sums, width, [_ENDS.get(label, "") for label in sums[0].cells]),
+        *((Text(footer(run).rstrip("\n")),) if footer(run) else ()),
     )
 
 

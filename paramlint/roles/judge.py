@@ -18,7 +18,9 @@ _CONFIDENCE: tuple[Confidence, ...] = ("certain", "likely", "guess")
 PLAIN = ("hidden-matrix", "conv-filter")
 # Labels of one destination: the weaker statement may say more exactly what the stronger one found.
 _REFINES: dict[str, tuple[str, ...]] = {
+    "hidden-matrix": ("fused-matrix", "router", "low-rank-adapter", "expert-stack"),
     "embedding": ("position-table", "relative-bias"),
+    "position-table": ("relative-bias", "token"),
     "scale": ("norm-gain", "bias", "token", "position-table", "relative-bias"),
     "row-matrix": ("output-head", "norm-gain", "bias", "token", "position-table"),
     "token": ("position-table", "bias", "scale"),
@@ -42,14 +44,24 @@ def judge(
     """
     tree = Tree(inventory)
     ends = Ends(tree)
-    judged = tuple(_judged(tree, ends, p, policy, layers, overrides or {}) for p in inventory.parameters)
+    seen = frozenset(
+        p.shape for p in inventory.parameters for e in use.speak(p) if e.role in ("hidden-matrix", "fused-matrix")
+    )
+    judged = tuple(_judged(tree, ends, p, policy, layers, overrides or {}, seen) for p in inventory.parameters)
     return replace(inventory, parameters=judged, policy=policy.name)
 
 
 def _judged(
-    tree: Tree, ends: Ends, p: Parameter, policy: Policy, layers: Collection[str], overrides: Mapping[str, str]
+    tree: Tree,
+    ends: Ends,
+    p: Parameter,
+    policy: Policy,
+    layers: Collection[str],
+    overrides: Mapping[str, str],
+    seen: Collection[tuple[int, ...]],
 ) -> Parameter:
-    spoken = [e for e in _all_evidence(tree, ends, p) if e.layer in layers]
+    spoken = [e for e in [*_all_evidence(tree, ends, p), *shape.alike(p, seen)] if e.layer in layers]
+    spoken += identity.speak(p, spoken) if "identity" in layers else ()
     spoken.sort(key=_rank)
     chosen = _choose(spoken)
     if chosen is not None and chosen.role in PLAIN:
@@ -90,7 +102,6 @@ def _all_evidence(tree: Tree, ends: Ends, p: Parameter) -> list[Evidence]:
             ]
         found.append(end)
     found += name.speak(p, raw=_is_raw(tree, p), singleton=ends.singleton(p))
-    found += identity.speak(p, found)
     return found
 
 
@@ -98,8 +109,8 @@ def _is_raw(tree: Tree, p: Parameter) -> bool:
     return all(tree.kind_of(s) == "other" for s in p.sites)
 
 
-def _rank(e: Evidence) -> tuple[int, bool, int]:
-    return _CONFIDENCE.index(e.confidence), e.role in PLAIN, LAYERS.index(e.layer)
+def _rank(e: Evidence) -> tuple[int, bool, bool, int]:
+    return _CONFIDENCE.index(e.confidence), e.role == "unused", e.role in PLAIN, LAYERS.index(e.layer)
 
 
 def _choose(spoken: list[Evidence]) -> Evidence | None:

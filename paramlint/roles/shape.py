@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from paramlint.parameter import Evidence, Parameter
 
@@ -20,3 +20,9 @@ def speak(p: Parameter) -> Iterator[Evidence]:
         yield Evidence("shape", "token", f"one vector ({shape}), broadcast over the dimensions before it")
     else:
         yield Evidence("shape", "scale", f"one-dimensional in effect ({shape})")
+
+
+def alike(p: Parameter, seen: Collection[tuple[int, ...]]) -> Iterator[Evidence]:
+    """A matrix that no trace saw at work, of the shape of matrices that it saw: `seen` has theirs."""
+    if p.ndim == 2 and p.effective_ndim == 2 and not p.uses and p.shape in seen:
+        yield Evidence("shape", "hidden-matrix", "of the shape of hidden matrices that the trace saw at work", "guess")

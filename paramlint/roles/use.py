@@ -13,6 +13,8 @@ _MAPS = ("matmul", "convolution")
 def speak(p: Parameter) -> Iterator[Evidence]:
     """What the uses of a parameter say of it, in all passes together; the first statement is the strongest."""
     if not p.uses:
+        if p.reach == "unused":
+            yield Evidence("use", "unused", "the traced forward ran its module, and nothing read it", "guess")
         return
     maps = [u for u in p.uses if u.op in _MAPS]
     lookups = [u for u in p.uses if u.op == "lookup"]
@@ -46,10 +48,8 @@ def _map(p: Parameter, maps: Sequence[Use]) -> Evidence:
                 "use", "depthwise-conv", f"filter of a convolution in {groups} groups, one for each channel"
             )
         return Evidence("use", "grouped-conv", f"filter of a convolution in {groups} groups")
-    if all(u.batch_dims for u in maps) and p.ndim > 2:
-        return Evidence("use", "expert-stack", f"{p.shape[0]} matrices, each multiplied with inputs of its own")
-    if p.ndim == 2 and any(u.batch_dims for u in maps):
-        return Evidence("use", "elementwise", "its rows meet inputs of their own each", "likely")
+    if all(u.batch_dims for u in maps) and not convolution:
+        return Evidence("use", "expert-stack", "a stack of matrices, each multiplied with inputs of its own")
     if any(u.chooses for u in maps):
         return Evidence("use", "router", "the largest of its outputs are picked")
     if any(u.from_input for u in maps):

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 from torch import nn
 
-from paramlint.model.inputs import hf, timm
+from paramlint.model.inputs import hf, signature, timm
 from paramlint.model.inputs.example import Example
 
 
 def starts(model: nn.Module) -> Iterator[Example]:
     """Examples to begin with, the most telling first. One that fails may be mended by `repair.repaired`."""
-    for source in (timm.starts, hf.starts):
+    for source in (timm.starts, hf.starts, signature.starts):
         found = False
         for example in source(model):
             found = True

@@ -5,30 +5,98 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import torch
 from torch import nn
 
-from paramlint.model.inputs.example import Example, floats, integers
+from paramlint.model.inputs import hf_audio, hf_series, hf_text, hf_vision  # noqa: F401  (they fill the table)
+from paramlint.model.inputs.example import Example
+from paramlint.model.inputs.hf_ask import Ask, kind_of
+
+#: Arguments that are given where the forward takes them: each opens a branch of the model, or goes along with one.
+_OPENING = frozenset(
+    "input_ids pixel_values image_pixel_values pixel_values_images pixel_values_videos input_features input_values "
+    "audio_input_features audio_input_ids flattened_patches decoder_input_ids image_grid_thw video_grid_thw grid_thw "
+    "mm_token_type_ids image_sizes image_merge_sizes video_merge_sizes merge_sizes input_features_mask bbox entity_ids "
+    "entity_position_ids entity_token_type_ids xpath_tags_seq xpath_subs_seq input_shape_ids input_pronunciation_ids "
+    "task_type_ids visual_embeds visual_feats visual_pos protein_input_ids protein_attention_mask qformer_input_ids "
+    "past_values actions rewards returns_to_go timesteps input_points input_labels input_boxes input_masks text_inputs "
+    "prompt_depth image_position_ids video_position_ids spatial_shapes pixel_attention_mask audio_latents "
+    "audio_prompt_latents is_longer image_grid_hw future_values future_time_features static_categorical_features "
+    "static_real_features".split()
+)
+_HIDDEN = frozenset(("encoder_hidden_states", "context_hidden_states", "inputs_embeds", "decoder_inputs_embeds"))
+_MEDIA = ("image", "video", "audio")
+#: The nested configuration without which a model has no part for a kind of data.
+_TOWERS = {"image": "vision_config", "video": "vision_config", "audio": "audio_config"}
+
+
+def configured(model: nn.Module) -> bool:
+    """Whether this is a model of transformers, or made like one: with a configuration object that says what it is."""
+    config = getattr(model, "config", None)
+    return config is not None and hasattr(config, "to_dict") and hasattr(config, "model_type")
 
 
 def starts(model: nn.Module) -> Iterator[Example]:
-    c = getattr(model, "config", None)
-    if c is None or isinstance(c, dict):
+    """Everything that the model takes together, then less of it: not all of it may go together."""
+    if not configured(model) or type(model).forward is nn.Module.forward:
         return
-    main = getattr(model, "main_input_name", "input_ids")
-    d: dict[str, Any] = {}
-    if main == "input_ids":
-        d["input_ids"] = integers(1, 16)
-    elif main == "pixel_values":
-        s = getattr(c, "image_size", None) or getattr(getattr(c, "vision_config", None), "image_size", None) or 224
-        s = tuple(s) if isinstance(s, (list, tuple)) else (s, s)
-        d["pixel_values"] = floats(2, getattr(c, "num_channels", 3) or 3, *s)
-    elif main == "input_values":
-        d[main] = floats(2, 16000)
-    elif main == "input_features":
-        d[main] = floats(2, getattr(c, "num_mel_bins", 80) or 80, 3000)
-    else:
-        return
-    if getattr(c, "is_encoder_decoder", False) and main != "decoder_input_ids":
-        d["decoder_input_ids"] = torch.ones(1, 16, dtype=torch.long)
-    yield Example(kwargs=d)
+    ask = Ask(model)
+    ask.batch = _batch(ask)
+    names = [n for n in ask.arguments if n in ask.main or n in _OPENING or n in ask.required()]
+    names += _masked(ask)
+    for kind, tower in _TOWERS.items():
+        if getattr(ask.config, tower, 0) is None:
+            names = [n for n in names if kind_of(n) != kind or n in ask.required()]
+    crossed = ask.takes("encoder_hidden_states") and any(
+        getattr(ask.config, n, False) for n in ("add_cross_attention", "is_decoder", "encoder_hidden_size")
+    )
+    yield example(ask, names + (["encoder_hidden_states"] if crossed else []))
+    if crossed:
+        yield example(ask, names)
+    elif ask.takes("encoder_hidden_states"):
+        yield example(ask, [*names, "encoder_hidden_states"])
+    yield from _fewer(ask, names)
+
+
+def _fewer(ask: Ask, names: list[str]) -> Iterator[Example]:
+    """Text alone, then without one kind of data at a time, then one kind alone."""
+    kinds = list(dict.fromkeys(kind_of(n) for n in names))
+    media = [k for k in kinds if k in _MEDIA]
+    asked = {kind_of(n) for n in ask.required()} - {"text"}
+    sets: dict[frozenset[str], None] = {}
+    if media and "text" in kinds:
+        sets[frozenset(("text",))] = None
+    if len(kinds) > 2:
+        sets.update((frozenset(kinds) - {k}, None) for k in media)
+    if media and "text" in kinds:
+        sets.update((frozenset((k,)), None) for k in media)
+    for chosen in sets:
+        if not asked - chosen:
+            yield example(ask, [n for n in names if kind_of(n) in chosen or n in ask.required()])
+
+
+def _masked(ask: Ask) -> list[str]:
+    """Which patches are masked, where the model has something to put there."""
+    if not ask.takes("bool_masked_pos") or "bool_masked_pos" in ask.required():
+        return []
+    return ["bool_masked_pos"] if any("mask_token" in n for n, _ in ask.model.named_parameters()) else []
+
+
+def example(ask: Ask, names: list[str]) -> Example:
+    given: dict[str, Any] = {}
+    ask.giving = frozenset(kind_of(n) for n in names)
+    for name in names:
+        value = ask.make(name)
+        if value is not None:
+            given[name] = value
+    if ask.takes("use_cache"):
+        given["use_cache"] = False
+    return Example(kwargs=given, hidden=_HIDDEN & given.keys())
+
+
+def _batch(ask: Ask) -> int:
+    """Two, so that what differs between examples shows; one where a text's end could not be told from padding."""
+    model, config = ask.model, ask.config
+    text = config.get_text_config() if hasattr(config, "get_text_config") else config
+    generates = getattr(model, "can_generate", lambda: True)()
+    padded = getattr(text, "pad_token_id", None) is not None
+    return 2 if padded or generates or not ask.takes("input_ids") or not ask.takes("labels") else 1

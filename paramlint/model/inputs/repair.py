@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
 from torch import nn
 
+from paramlint.model.inputs import mend_arguments, mend_ranks, mend_shapes
+from paramlint.model.inputs.attempt import Attempt, attempt, leaves
 from paramlint.model.inputs.example import Example
+from paramlint.model.inputs.failure import Failure
 from paramlint.model.trace.graph import Graph
+
+_NUMBERS = re.compile(r"[\d\[\], x]+")
+_WAYS = 8  # in which one failure may be mended
+_MOST = 1 << 26  # elements of an example
 
 
 def repaired(model: nn.Module, example: Example, error: BaseException, graph: Graph) -> Example | None:
@@ -14,7 +25,58 @@ def repaired(model: nn.Module, example: Example, error: BaseException, graph: Gr
     Args:
         model: the stand-in on meta that was run.
         example: what it was given.
-        error: what the pass ended with.
-        graph: what was done before that; its inputs are numbered in the order of `flat(example)`.
+        error: what the pass ended with. Its traceback is read.
+        graph: what was done before that; its inputs are numbered in the order of the example's tensors.
     """
-    return None
+    if _is_transformers(model):
+        try:
+            from paramlint.model.inputs import repair_hf
+        except ImportError:
+            pass
+        else:
+            better: Example | None = repair_hf.repaired(model, example, error, graph)
+            if better is not None:
+                return better
+    before = attempt(example)
+    tried = before.tried | {before.key}
+    failure = Failure(model, error, graph)
+    if not _farther(failure.reached, before.reached):
+        # no better than before: another way to mend what was wrong then
+        for i, other in enumerate(before.others):
+            if other.key not in tried:
+                return replace(other, tried=tried, reached=before.reached, others=before.others[i + 1 :])
+    found: dict[str, Attempt] = {}
+    for mended in _candidates(failure, before):
+        if mended.key not in tried and sum(t.numel() for t in leaves(mended)) <= _MOST:
+            found.setdefault(mended.key, mended)
+        if len(found) > _WAYS:
+            break
+    if not found:
+        return None
+    best, *others = found.values()
+    return replace(best, tried=tried, reached=failure.reached, others=tuple(others))
+
+
+def _farther(now: tuple[int, int, str], before: tuple[int, int, str]) -> bool:
+    """Whether a pass came farther than the one before, or was stopped by something else about as far."""
+    if now[:2] > before[:2]:
+        return True
+    return now[0] == before[0] and _NUMBERS.sub("", now[2]) != _NUMBERS.sub("", before[2])
+
+
+def _candidates(failure: Failure, example: Attempt) -> Iterator[Attempt]:
+    if failure.said("values to unpack|permute|must be [1-6]-?d"):
+        yield from mend_ranks.candidates(failure, example)
+    yield from mend_shapes.asked(failure, example)
+    yield from mend_arguments.candidates(failure, example)
+    yield from mend_ranks.of_dtype(failure, example)
+    yield from mend_ranks.candidates(failure, example)
+    yield from mend_shapes.candidates(failure, example)
+    yield from mend_shapes.alike(failure, example)
+    yield from mend_ranks.unlikely(failure, example)
+    yield from mend_shapes.other_sizes(failure, example)
+
+
+def _is_transformers(model: nn.Module) -> bool:
+    config = getattr(model, "config", None)
+    return any(c.__module__.startswith("transformers.") for c in type(config).__mro__)

@@ -2,36 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+import re
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 
-from paramlint.model.trace.values import Values
+from paramlint.model.trace.memo import Memo
+from paramlint.model.trace.values import Values, pretends
 
 _MOST = 1 << 26  # bytes that an operation done for its shapes may take
 
 
-def answer(func: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], values: Values) -> Any:
-    """What the operation gives, on meta.
+def answer(func: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], values: Values, memo: Memo) -> Any:
+    """What the operation gives, on meta. `memo` answers for those that were asked before.
 
     Raises:
         Exception: whatever the operation itself raises, where no right-shaped answer can be found.
     """
     if _on_meta(args):
+        given = _GIVEN.get(name)
+        if given is not None:
+            return given(values, *args, **kwargs)
         if name in _ASK_VALUES:
-            return _by_shape(func, name, args, kwargs, values)
+            return _by_shape(func, name, args, kwargs, values, memo)
         if name in _INDEXED:
-            args = (args[0], _integers(args[1], values), *args[2:])
+            args = (args[0], _integers(args[1], values, memo), *args[2:])
     try:
-        return func(*args, **kwargs)
+        return memo.ask(func, args, kwargs)
     except NotImplementedError:
-        return _by_shape(func, name, args, kwargs, values)
+        return _by_shape(func, name, args, kwargs, values, memo)
     except RuntimeError as error:
         special = _SPECIAL.get(name)
         if special is not None:
             return special(*args, **kwargs)
         text = str(error)
+        if _DISAGREE.search(text) and len(set(_number_types(args))) > 1:
+            return func(*_agreed(args), **kwargs)
+        if "no fake impl" in text:
+            return _by_shape(func, name, args, kwargs, values, memo)
         if "device" in text and "meta" in text and "cpu" in text:
             return func(*_all_meta(args), **{k: _all_meta((v,))[0] for k, v in kwargs.items()})
         raise
@@ -43,16 +53,32 @@ _ASK_VALUES = frozenset(
 )
 
 
+# what autocast would see to, or the user: nothing that the uses of parameters depend on
+_DISAGREE = re.compile("same dtype|should be the same|scalar type|dtypes? of|same type")
+
+
+def _number_types(args: tuple[Any, ...]) -> Iterator[torch.dtype]:
+    return (a.dtype for a in args if isinstance(a, torch.Tensor) and a.dtype.is_floating_point)
+
+
+def _agreed(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The operands with one dtype for all numbers: the widest."""
+    wide = functools.reduce(torch.promote_types, _number_types(args))
+    return tuple(a.to(wide) if isinstance(a, torch.Tensor) and a.dtype.is_floating_point else a for a in args)
+
+
 _INDEXED = frozenset("index _unsafe_index index_put index_put_ _index_put_impl_".split())
 
 
-def _integers(indices: Any, values: Values) -> list[Any]:
+def _integers(indices: Any, values: Values, memo: Memo) -> list[Any]:
     """Masks among indices as the integers that they stand for: how many there are is a matter of values."""
     found: list[Any] = []
     for i in indices:
-        if isinstance(i, torch.Tensor) and i.is_meta and i.dtype in (torch.bool, torch.uint8):
-            for where in values.guess(i).nonzero(as_tuple=True):
-                made = torch.empty(where.shape, dtype=where.dtype, device="meta")
+        if isinstance(i, torch.Tensor) and pretends(i) and i.dtype in (torch.bool, torch.uint8):
+            with values.aside():
+                places = values.guess(i).nonzero(as_tuple=True)
+            for where in places:
+                made = memo.empty(where.shape, None, where.dtype)
                 values.know(made, where)
                 found.append(made)
         else:
@@ -61,7 +87,7 @@ def _integers(indices: Any, values: Values) -> list[Any]:
 
 
 def _on_meta(args: tuple[Any, ...]) -> bool:
-    return any(isinstance(a, torch.Tensor) and a.is_meta for a in args)
+    return any(isinstance(a, torch.Tensor) and pretends(a) for a in args)
 
 
 def _all_meta(args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -73,7 +99,9 @@ def _all_meta(args: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(moved(a) for a in args)
 
 
-def _by_shape(func: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], values: Values) -> Any:
+def _by_shape(
+    func: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], values: Values, memo: Memo
+) -> Any:
     """The operation on the CPU, on known values or on ones, for the shapes that come out."""
     size = 0
 
@@ -93,11 +121,13 @@ def _by_shape(func: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, 
     kw = {k: real(v) for k, v in kwargs.items()}
     if kw.get("device") is not None:
         kw["device"] = torch.device("cpu")
-    out = func(*(real(a) for a in args), **kw)
+    known = [real(a) for a in args]
+    with values.aside():
+        out = func(*known, **kw)
 
     def told(v: Any) -> Any:
         if isinstance(v, torch.Tensor):
-            made = torch.empty_strided(v.shape, v.stride(), dtype=v.dtype, device="meta")
+            made = memo.empty(v.shape, v.stride(), v.dtype)
             if not v.dtype.is_floating_point:
                 values.know(made, v)
             return made
@@ -123,3 +153,30 @@ def _grouped_mm(a: torch.Tensor, b: torch.Tensor, *rest: Any, **named: Any) -> t
 
 
 _SPECIAL = {"_grouped_mm": _grouped_mm}
+
+
+def _nms(values: Values, boxes: torch.Tensor, *rest: Any) -> torch.Tensor:
+    """Which boxes are kept: the first few."""
+    kept = torch.arange(min(boxes.shape[0], 16), device="cpu")
+    made = torch.empty(kept.shape, dtype=kept.dtype, device="meta")
+    values.know(made, kept)
+    return made
+
+
+def _roi_align(
+    values: Values, data: torch.Tensor, rois: torch.Tensor, scale: float, height: int, width: int, *rest: Any
+) -> torch.Tensor:
+    return data.new_empty((rois.shape[0], data.shape[1], height, width))
+
+
+def _packed(
+    values: Values, data: torch.Tensor, lengths: torch.Tensor, batch_first: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The steps of all sequences in one, and how many sequences there are at each: real numbers, on the CPU."""
+    long = [int(n) for n in values.guess(lengths).tolist()]
+    sizes = [sum(n > i for n in long) for i in range(max(long))]
+    return data.new_empty((sum(long), data.shape[2])), torch.tensor(sizes, device="cpu")
+
+
+# operators that have no kernel on meta, or one for sizes that are not known
+_GIVEN: dict[str, Callable[..., Any]] = {"nms": _nms, "roi_align": _roi_align, "_pack_padded_sequence": _packed}

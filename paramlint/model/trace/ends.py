@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from paramlint.model.trace import kinds
+from paramlint.model.trace.pairs import adapters
 from paramlint.model.trace.reading import ACTIVATION, Product, Reading
 from paramlint.parameter import Use
 
 _SIDE_BY_SIDE = 4  # heads that may be averaged or compared in one output
+_COORDINATES = 32  # features of constants that are no hidden states: coordinates, distances
 _READERS = 4  # maps that may read one raw input side by side; a context is read by some in every layer
 
 
@@ -18,6 +20,7 @@ def maps(reading: Reading) -> Iterator[tuple[int, Use]]:
     heads = _heads(reading, follow)
     raw = _raw_inputs(reading, follow)
     choosing = _choosing(reading)
+    thin = adapters(reading)
     for m in reading.products:
         convolution = m.node.op in kinds.CONVOLUTIONS
         use = Use(
@@ -27,10 +30,11 @@ def maps(reading: Reading) -> Iterator[tuple[int, Use]]:
             batch_dims=int(m.batched),
             groups=int(m.node.details.get("groups") or 1) if convolution else 1,
             from_input=m.fresh and bool(reading.inputs[m.data] & raw),
-            on_constants=m.on_constants,
+            on_constants=m.on_constants and m.fan_in <= _COORDINATES,
             to_output=m.node.number in heads,
             feeds=follow[m.node.number],
             chooses=m.node.number in choosing,
+            adapts=m.node.number in thin,
         )
         for p in m.weights:
             yield p, use
@@ -51,16 +55,32 @@ def feeding(reading: Reading) -> list[bool]:
 
 def _heads(reading: Reading, follow: list[bool]) -> set[int]:
     """Products that reach an output through no other, where every way back from that output meets them first."""
-    found: set[int] = set()
+    found = _dead_ends(reading, follow)
     repeated = {p for m in reading.products if follow[m.node.number] for p in m.weights}
     for result in dict.fromkeys(reading.graph.results):
         if not reading.graph.nodes[result].carries:
             continue
         frontier, looked_up = _frontier(reading, result)
-        if frontier and not looked_up and len(frontier) <= _SIDE_BY_SIDE:
-            if not any(follow[i] or repeated & set(reading.product_at[i].weights) for i in frontier):
-                found |= frontier
+        if looked_up or not 0 < len(frontier) <= _SIDE_BY_SIDE:
+            continue
+        if not any(follow[i] or repeated & set(reading.product_at[i].weights) for i in frontier):
+            found |= frontier
     return found
+
+
+def _dead_ends(reading: Reading, follow: list[bool]) -> set[int]:
+    """Products that lead neither to another nor to what was returned: outputs that only a loss would take."""
+    graph = reading.graph
+    if not graph.complete:
+        return set()
+    arrives = [False] * len(graph.nodes)
+    for result in graph.results:
+        arrives[result] = True
+    for node in reversed(graph.nodes):
+        if arrives[node.number]:
+            for q in node.parents:
+                arrives[q] = True
+    return {i for i in reading.product_at if not follow[i] and not arrives[i]}
 
 
 def _frontier(reading: Reading, result: int) -> tuple[set[int], bool]:

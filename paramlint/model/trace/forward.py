@@ -7,34 +7,43 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
+from paramlint.model.facts import walk
 from paramlint.model.inputs.example import Example
 from paramlint.model.inputs.find import starts
 from paramlint.model.inputs.repair import repaired
-from paramlint.model.meta import building
-from paramlint.model.trace import reading
+from paramlint.model.trace import ladder, reading
+from paramlint.model.trace.allow import allowed
 from paramlint.model.trace.graph import Graph
-from paramlint.model.trace.tape import Tape
+from paramlint.model.trace.memo import without_dynamo
+from paramlint.model.trace.stand_in import answering
+from paramlint.model.trace.tape import Tape, TooLong
 from paramlint.model.trace.twin import NotReady, Twin
 from paramlint.model.trace.watch import entered, random_state, values_told
 from paramlint.parameter import Pass, Use
 
-_REPAIRS = 12
+_REPAIRS = 24
 _PATIENCE = 30.0  # seconds for all passes of a model
+_FIRST = ladder.Rung()
 
 
 @dataclass
 class Traced:
-    """What the passes over a model found. Parameters are numbered in the order of the inventory."""
+    """What the passes over a model found. Parameters are numbered in the order of the inventory.
+
+    `appeared` are the names of trainable parameters that a forward made.
+    """
 
     passes: list[Pass] = field(default_factory=list)
     uses: dict[int, dict[Use, None]] = field(default_factory=dict)
     ran: set[str] = field(default_factory=set)
+    appeared: tuple[str, ...] = ()
 
 
 def trace(model: nn.Module, given: Example | None = None, patience: float = _PATIENCE) -> Traced:
@@ -44,7 +53,7 @@ def trace(model: nn.Module, given: Example | None = None, patience: float = _PAT
     """
     found = Traced()
     end = time.monotonic() + patience
-    with random_state(), warnings.catch_warnings():
+    with random_state(), allowed(), warnings.catch_warnings(), without_dynamo():
         warnings.simplefilter("ignore")
         try:
             twin = Twin(model)
@@ -52,12 +61,23 @@ def trace(model: nn.Module, given: Example | None = None, patience: float = _PAT
             found.passes.append(Pass("", stopped=_said(error)))
             return found
         shapes = [tuple(p.shape) for p in twin.parameters]
+        before = list(twin.module.parameters())
         for example in [given] if given is not None else starts(twin.module):
             graph, pass_ = _persevere(twin, example, end, mend=given is None)
             _add(found, graph, pass_, shapes, example)
             if time.monotonic() > end or len(found.uses) == len(shapes):
                 break
+        found.appeared = tuple(_appeared(twin.module, before))
     return found
+
+
+def _appeared(module: nn.Module, before: Sequence[nn.Parameter]) -> Iterator[str]:
+    """The trainable parameters that were not there before."""
+    known = set(map(id, before))
+    for path, m in walk(module):
+        for name, p in m._parameters.items():
+            if p is not None and p.requires_grad and id(p) not in known:
+                yield f"{path}.{name}" if path else name
 
 
 def _add(found: Traced, graph: Graph, pass_: Pass, shapes: Sequence[tuple[int, ...]], example: Example) -> None:
@@ -68,17 +88,49 @@ def _add(found: Traced, graph: Graph, pass_: Pass, shapes: Sequence[tuple[int, .
         found.uses.setdefault(p, {}).update(dict.fromkeys(uses))
 
 
+@dataclass
+class _Outcome:
+    """What became of a pass. `guessed` says that values were asked for which were made up."""
+
+    example: Example
+    graph: Graph
+    error: BaseException | None
+    guessed: bool
+
+    def beats(self, other: _Outcome | None) -> bool:
+        if other is None or self.graph.complete != other.graph.complete:
+            return other is None or self.graph.complete
+        return len(self.graph.nodes) >= len(other.graph.nodes)
+
+
 def _persevere(twin: Twin, example: Example, end: float, *, mend: bool) -> tuple[Graph, Pass]:
-    """The pass on this example, or on what it becomes when it is mended by what went wrong."""
-    best: tuple[Graph, Pass] | None = None
-    for _ in range(_REPAIRS if mend else 1):
-        graph, error = run(twin, example)
-        pass_ = Pass(example.label, stopped="" if error is None else _said(error))
-        if best is None or error is None or len(graph.nodes) >= len(best[0].nodes):
-            best = graph, pass_
-        if error is None or time.monotonic() > end:
+    """The pass that came farthest, on this example or what became of it when it was mended, on one rung or another."""
+    rung: ladder.Rung | None = _FIRST
+    best: tuple[_Outcome, ladder.Rung] | None = None
+    while rung is not None:
+        outcome = _mended(twin, example, end, rung, mend=mend)
+        if best is None or outcome.beats(best[0]):
+            best = outcome, rung
+        if outcome.error is None or time.monotonic() > end:
             break
-        better = repaired(twin.module, example, error, graph)
+        example = best[0].example
+        rung = ladder.higher(twin, rung, outcome.error, guessed=outcome.guessed)
+    assert best is not None
+    outcome, rung = best
+    stopped = "" if outcome.error is None else _said(outcome.error)
+    return outcome.graph, Pass(outcome.example.label, rung.how, stopped, ladder.answered(rung))
+
+
+def _mended(twin: Twin, example: Example, end: float, rung: ladder.Rung, *, mend: bool) -> _Outcome:
+    """The pass on this example, or on what it becomes when it is mended by what went wrong."""
+    best: _Outcome | None = None
+    for _ in range(_REPAIRS if mend else 1):
+        outcome = run(twin, example, end, rung)
+        if outcome.beats(best):
+            best = outcome
+        if outcome.error is None or isinstance(outcome.error, TooLong) or time.monotonic() > end:
+            break
+        better = repaired(twin.module, example, outcome.error, outcome.graph)
         if better is None:
             break
         example = better
@@ -86,28 +138,30 @@ def _persevere(twin: Twin, example: Example, end: float, *, mend: bool) -> tuple
     return best
 
 
-def run(twin: Twin, example: Example) -> tuple[Graph, BaseException | None]:
+def run(twin: Twin, example: Example, end: float = inf, rung: ladder.Rung = _FIRST) -> _Outcome:
     """One pass: the graph of what was done, and what ended it before its end, if anything did."""
-    tape = Tape(twin.parameters)
-    twin.tell(tape.values)
-    inputs = _on_meta(example, tape)
     ran: set[str] = set()
     error: BaseException | None = None
     with ExitStack() as stack:
         stack.enter_context(_mode(twin.module, example.training))
         stack.enter_context(entered(twin.module, ran))
         stack.enter_context(torch.no_grad())
-        stack.enter_context(building("meta", "none"))
+        ground = stack.enter_context(ladder.footing(twin, rung))
+        tape = Tape(
+            ground.parameters, values=ground.values, memo=ground.memo, end=end, limit_bytes=ground.limit_bytes
+        )  # fmt: skip
+        inputs = _placed(example, tape, ground)
         stack.enter_context(values_told(tape.values))
+        stack.enter_context(answering(twin.module, tape, ladder.answers_of(rung)))
         stack.enter_context(tape)
         try:
             out = twin.module(*inputs.args, **inputs.kwargs)
             tape.graph.complete = True
             tape.returned(_tensors(out))
-        except Exception as e:
+        except (Exception, SystemExit, TooLong) as e:
             error = e
     tape.graph.ran = frozenset(ran)
-    return tape.graph, error
+    return _Outcome(example, tape.graph, error, tape.values.guessed)
 
 
 def _flat(example: Example) -> list[tuple[str, torch.Tensor]]:
@@ -116,14 +170,15 @@ def _flat(example: Example) -> list[tuple[str, torch.Tensor]]:
     return [(name, t) for name, value in named for t in pytree.tree_leaves(value) if isinstance(t, torch.Tensor)]
 
 
-def _on_meta(example: Example, tape: Tape) -> Example:
+def _placed(example: Example, tape: Tape, ground: ladder.Footing) -> Example:
+    """The example where the pass is to be, told to the tape."""
     count = iter(range(1 << 30))
 
     def told(tensor: torch.Tensor) -> torch.Tensor:
-        meta = torch.empty_like(tensor, device="meta")
+        made = ground.given(tensor)
         known = None if tensor.is_meta or tensor.dtype.is_floating_point else tensor
-        tape.given(meta, next(count), known)
-        return meta
+        tape.given(made, next(count), known)
+        return made
 
     return example.mapped(told)
 

@@ -2,31 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
+from paramlint.errors import ParamlintError
 from paramlint.model.inputs.given import example
 from paramlint.model.trace.forward import Traced, trace
-from paramlint.parameter import Inventory, Parameter
+from paramlint.model.trace.watch import random_state
+from paramlint.parameter import Inventory, Parameter, Pass
+
+PATIENCE = 30.0  # seconds for all passes of a model
 
 
-def traced(model: nn.Module, inventory: Inventory, inputs: Any = None) -> Inventory:
+def traced(model: nn.Module, inventory: Inventory, inputs: Any = None, patience: float = PATIENCE) -> Inventory:
     """The inventory of a model with uses, reach and passes. The model itself is not run, and not changed.
+
+    A trace that fails is a pass that stopped: the inventory is never lost.
 
     Args:
         model: the model that the inventory was read off.
         inventory: its facts, in the order of `paramlint.model.facts.inventory`.
         inputs: what the forward takes; None to find it out.
+        patience: in seconds, for all passes together; one that has begun is let come to its end.
+
+    Raises:
+        ParamlintError: inputs that are none, or on which no pass comes to its end.
     """
-    found = trace(model, None if inputs is None else example(inputs, model))
-    complete = any(not p.stopped for p in found.passes)
+    given = None
+    if inputs is not None:
+        with random_state():
+            given = example(inputs, model)
+    try:
+        found = trace(model, given, patience)
+    except Exception as error:
+        found = Traced(passes=[Pass("", stopped=_said(error))])
+    if not found.passes:
+        found.passes.append(Pass("", stopped="no inputs are known for its forward: --inputs gives them"))
+    if given is not None and all(p.stopped for p in found.passes):
+        raise _refused(found.passes)
+    complete = any(not p.stopped and not p.answered for p in found.passes)
     parameters = tuple(_with_uses(p, i, found, complete) for i, p in enumerate(inventory.parameters))
-    return replace(
-        inventory, parameters=parameters, passes=tuple(found.passes), notes=(*inventory.notes, *_notes(found))
-    )
+    return replace(inventory, parameters=parameters, passes=tuple(found.passes), appeared=found.appeared)
 
 
 def _with_uses(p: Parameter, number: int, found: Traced, complete: bool) -> Parameter:
@@ -39,6 +57,15 @@ def _with_uses(p: Parameter, number: int, found: Traced, complete: bool) -> Para
     return replace(p, reach="unused" if ran and complete else "unreached")
 
 
-def _notes(found: Traced) -> Iterator[str]:
-    if found.passes and all(p.stopped for p in found.passes):
-        yield f"no forward pass came to its end ({found.passes[0].stopped}): --inputs gives what it takes"
+def _refused(passes: list[Pass]) -> ParamlintError:
+    last = passes[-1] if passes else Pass("", stopped="nothing ran")
+    on = f" on {last.inputs}" if last.inputs else ""
+    return ParamlintError(
+        f"the forward stops{on}: {last.stopped}",
+        hint="give what it takes, leave the inputs out to have them found, or turn the trace off",
+    )
+
+
+def _said(error: BaseException) -> str:
+    first = (str(error).strip().splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first[:200]}" if first else type(error).__name__

@@ -64,9 +64,13 @@ class Graph:
     """All nodes of a pass, in the order of execution: parents come before what they feed.
 
     `results` are the tensors that the model returned. `ran` are the paths of the modules whose forward was entered.
+    `failed` is the operation that raised, if one did: it has no outputs, and is not among `nodes`. `at` finds the node
+    of a tensor by its identity, as long as the tensor is alive.
     """
 
     nodes: list[Node] = field(default_factory=list)
     results: tuple[int, ...] = ()
     ran: frozenset[str] = frozenset()
     complete: bool = False
+    failed: Node | None = None
+    at: Mapping[int, int] = field(default_factory=dict, repr=False)

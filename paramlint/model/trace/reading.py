@@ -7,7 +7,7 @@ depends on an input, or is what a linear map gives. A parameter is used where a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from paramlint.model.trace import kinds
@@ -17,7 +17,6 @@ from paramlint.parameter import Use
 CONSTANT, WEIGHT, ACTIVATION = 0, 1, 2
 #: How a weight was made of a parameter, in the order in which the later hides the earlier.
 VIEW, POINTWISE, LOOKUP, PRODUCT = 0, 1, 2, 3
-_CONTEXT_READERS = 4  # a raw input is read by one map, or a few side by side; a context by some in every layer
 
 
 @dataclass
@@ -32,6 +31,26 @@ class Product:
     batched: bool = False
     fresh: bool = False
     on_constants: bool = False
+
+    @property
+    def fan_in(self) -> int:
+        return self._fans[0]
+
+    @property
+    def fan_out(self) -> int:
+        return self._fans[1]
+
+    @property
+    def _fans(self) -> tuple[int, int]:
+        """(features or channels taken, given)."""
+        if self.node.op in kinds.CONVOLUTIONS:
+            groups = int(self.node.details.get("groups") or 1)
+            out, taken = self.shape[:2]
+            return (out, taken * groups) if self.node.details.get("transposed") else (taken * groups, out)
+        if len(self.shape) < 2:
+            return self.shape[0] if self.shape else 1, 1
+        first, second = self.shape[-2:]
+        return (second, first) if self.operand == kinds.PRODUCTS[self.node.op][0] else (first, second)
 
 
 @dataclass
@@ -134,15 +153,14 @@ class Reading:
         if weight is None:
             if self.status[node.number] == ACTIVATION:
                 # a parameter that both operands depend on, or attention over learned vectors
-                for i in (at.get(first), at.get(second)):
-                    if i is not None and self._is_weight(node.parents[i]):
-                        for p in self.made_of[node.parents[i]]:
-                            self._say(p, Use("attend", node.operands[i], function=node.op))
+                for o in (first, second):
+                    if o in at and self._is_weight(node.parents[at[o]]):
+                        for p in self.made_of[node.parents[at[o]]]:
+                            self._say(p, Use("attend", o, function=node.op))
             else:
                 self._weight(node, PRODUCT)
             return
-        data = at[first] if weight == at.get(second) else at[second]
-        self._linear(node, weight, data)
+        self._linear(node, weight, at[first] if weight == at.get(second) else at[second])
 
     def _weight_operand(self, node: Node, first: int | None, second: int | None) -> int | None:
         """Which operand is the matrix, by its index in `parents`; None where neither is, or no map is at work."""
@@ -158,12 +176,10 @@ class Reading:
                 return second
             return None
         if b_weight or (b in self.made_of and a not in self.made_of):
-            if self.status[a] == ACTIVATION or self._transposed(node, second):
-                return None if self._expanded(node, second) else second
-            return None
-        if a_weight or a in self.made_of:
-            if self.status[b] == ACTIVATION:
-                return None if self._expanded(node, first) else first
+            mapped = self.status[a] == ACTIVATION or self._transposed(node, second)
+            return second if mapped else None
+        if (a_weight or a in self.made_of) and self.status[b] == ACTIVATION:
+            return None if self._expanded(node, first) else first
         return None
 
     def _is_weight(self, number: int) -> bool:
@@ -199,17 +215,20 @@ class Reading:
         batched = (
             node.op in ("bmm", "baddbmm", "_grouped_mm", "_scaled_grouped_mm")
             and len(geometry.shape) == 3
-            and geometry.shape[0] > 1
+            and min(geometry.shape) > 1
+            and not self._expanded(node, weight)
         )
         for p, how in made.items():
             if how == PRODUCT and len(made) > 1:
                 self._say(p, Use("factor", node.operands[weight], function=node.op))
             elif _numel(self.shapes[p]) * 2 > most:
                 weights.append(p)
+                # or some matrices of a stack, picked one by one
+                batched = batched or self._one_of(p, node, geometry.shape)
             else:
                 self._say(p, Use("multiply", node.operands[weight], function=node.op))
         fresh = self.inputs[source] != 0 and not self.touched[source]
-        constants = self.inputs[source] == 0 and not self.touched[source] and not self.live[source]
+        constants = self.status[source] == CONSTANT
         product = Product(
             node, tuple(weights), source, node.operands[weight], geometry.shape, batched, fresh, constants
         )
@@ -220,6 +239,10 @@ class Reading:
         if self._is_weight(source):
             for p in self.made_of[source]:
                 self._say(p, Use("mapped", node.operands[data], function=node.op))
+
+    def _one_of(self, p: int, node: Node, shape: tuple[int, ...]) -> bool:
+        whole = self.shapes[p]
+        return len(whole) > 2 and node.op not in kinds.CONVOLUTIONS and _numel(shape) * whole[0] <= _numel(whole)
 
     # ---- the rest
 
@@ -293,7 +316,3 @@ def uses(
     for p, use in ends.maps(reading):
         found.setdefault(p, {})[use] = None
     return {p: tuple(us) for p, us in found.items()}
-
-
-def products(reading: Reading) -> Iterator[Product]:
-    yield from reading.products

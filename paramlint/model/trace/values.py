@@ -7,7 +7,8 @@ answered with something plausible when it is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -22,9 +23,14 @@ Known = tuple[Any, tuple[Any, ...], dict[str, Any]]
 
 
 class Values:
-    """The real values of tensors on meta, by identity."""
+    """The real values of tensors on meta, by identity.
 
-    def __init__(self) -> None:
+    `real` says that the pass is on real tensors: then nothing is worked out beside it. `aside` is entered where
+    something is. `guessed` tells whether a value was asked for that is not known.
+    """
+
+    def __init__(self, *, real: bool = False, aside: Callable[[], AbstractContextManager[Any]] = nullcontext) -> None:
+        self.real, self.aside, self.guessed = real, aside, False
         self._of: dict[int, torch.Tensor] = {}
         self._spoiled: set[int] = set()
         self._kept: list[torch.Tensor] = []
@@ -45,15 +51,22 @@ class Values:
     def guess(self, tensor: torch.Tensor) -> torch.Tensor:
         """The values of a tensor, plausible where they are not known: ones, so that masks let everything through."""
         value = self.of(tensor)
-        return torch.ones(tensor.shape, dtype=tensor.dtype, device="cpu") if value is None else value
+        if value is not None:
+            return value
+        self.guessed = True
+        with self.aside():
+            return torch.ones(tensor.shape, dtype=tensor.dtype, device="cpu")
 
     def scalar(self, tensor: torch.Tensor) -> bool | int | float | complex:
-        return self.guess(tensor).item()
+        with self.aside():
+            return self.guess(tensor).item()
 
     def before(
         self, func: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], tensors: Sequence[torch.Tensor]
     ) -> Known | None:
         """The same operation on the CPU, if all its operands are known; takes note of writes that are not."""
+        if self.real:
+            return None
         writes = func._schema.is_mutable
         if not tensors:
             if name in _RANDOM:
@@ -75,15 +88,24 @@ class Values:
         return func, tuple(_swapped(a, swap) for a in args), kw
 
     def after(self, func: Any, known: Known | None, outs: Sequence[torch.Tensor]) -> None:
-        """Remembers what came out, where the operation could be done on the CPU."""
+        """Remembers what came out, where the operation could be done on the CPU.
+
+        Whole numbers made of unknown ones (a length, a duration) are taken to be one from then on, so that what is made
+        of them agrees.
+        """
         if known is None or not outs:
+            if func is torch.ops.aten._to_copy.default and outs and outs[0].is_meta:
+                made = outs[0]
+                if not made.dtype.is_floating_point and not made.dtype.is_complex and made.numel() <= _MOST:
+                    self.know(made, torch.ones(made.shape, dtype=made.dtype, device="cpu"))
             return
         for t in outs:
             if t.numel() > (_MOST_REAL if t.dtype.is_floating_point else _MOST) or t.device.type != "meta":
                 return
         call, args, kwargs = known
         try:
-            made = call(*args, **kwargs)
+            with self.aside():
+                made = call(*args, **kwargs)
         except Exception:  # whatever the CPU has against it: then it is not known
             return
         values = [v for v in (made if isinstance(made, (list, tuple)) else (made,)) if isinstance(v, torch.Tensor)]
@@ -91,6 +113,11 @@ class Values:
             for t, value in zip(outs, values, strict=True):
                 if value.shape == t.shape:
                     self.know(t, value)
+
+
+def pretends(tensor: torch.Tensor) -> bool:
+    """Whether a tensor has a shape and no values of its own."""
+    return tensor.is_meta or type(tensor).__name__ == "FakeTensor"
 
 
 def _swapped(value: Any, swap: Mapping[int, Any]) -> Any:

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.modules import module as hooks
 from torch.overrides import TorchFunctionMode
 
-from paramlint.model.trace.values import Values
+from paramlint.model.trace.values import Values, pretends
 
 
 @contextmanager
@@ -64,16 +64,29 @@ class values_told(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func in _READS and args[0].is_meta:
+        if func in _READS and pretends(args[0]):
             return getattr(self.values.guess(args[0]), func.__name__)()
+        if func is torch.Tensor.__format__ and pretends(args[0]) and args[0].ndim == 0:
+            return format(self.values.scalar(args[0]), *args[1:])  # error messages say how many
+        if func is torch.Tensor.__getitem__ and type(args[1]) is tuple and pretends(args[0]):
+            return func(args[0], tuple([self._told(i) if type(i) is list else i for i in args[1]]))
         if func in _MADE:
             made = func(*args, **kwargs)
-            if isinstance(made, torch.Tensor) and made.is_meta and not any(isinstance(a, torch.Tensor) for a in args):
-                with torch._C.DisableTorchFunction():
+            if isinstance(made, torch.Tensor) and pretends(made) and not any(isinstance(a, torch.Tensor) for a in args):
+                with torch._C.DisableTorchFunction(), self.values.aside():
                     real = func(*args, **{**kwargs, "device": "cpu"} if func is not torch.from_numpy else {})
                 self.values.know(made, real)
             return made
         return func(*args, **kwargs)
+
+    def _told(self, index: list[Any]) -> Any:
+        """Integers in a list as a tensor that is known; anything else as it is."""
+        if not index or any(type(i) is not int for i in index):
+            return index
+        made = torch.empty(len(index), dtype=torch.int64, device="meta")
+        with torch._C.DisableTorchFunction():
+            self.values.know(made, torch.tensor(index, device="cpu"))
+        return made
 
 
 _READS = {torch.Tensor.tolist, torch.Tensor.numpy}

@@ -1,0 +1,97 @@
+"""An example that is being mended: it remembers what it was before, so that nothing is tried twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch.utils import _pytree as pytree
+
+from paramlint.model.inputs.example import Example
+
+
+@dataclass(frozen=True)
+class Attempt(Example):
+    """`tried` are the keys of all examples before this one. `reached` is how far the pass came that it was made
+    from, and what stopped that; `others` are the ways in which that might have been mended instead."""
+
+    tried: frozenset[str] = frozenset()
+    reached: tuple[int, int, str] = (-1, 0, "")
+    others: tuple[Attempt, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """Tells examples apart by the shapes, dtypes and plain values in them."""
+        return repr((_told(self.args), _told(dict(self.kwargs)), self.training))
+
+
+def attempt(example: Example) -> Attempt:
+    """The example as an attempt."""
+    if isinstance(example, Attempt):
+        return example
+    return Attempt(example.args, example.kwargs, example.hidden, example.training)
+
+
+def _told(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return (tuple(value.shape), str(value.dtype))
+    if isinstance(value, (list, tuple)):
+        return [_told(v) for v in value]
+    if isinstance(value, Mapping):
+        return {k: _told(v) for k, v in value.items()}
+    return repr(value) if isinstance(value, (int, float, str, bool, type(None))) else type(value).__name__
+
+
+def leaves(example: Example) -> list[torch.Tensor]:
+    """Its tensors, in the order in which a graph numbers its inputs."""
+    values = [*example.args, *example.kwargs.values()]
+    return [t for v in values for t in pytree.tree_leaves(v) if isinstance(t, torch.Tensor)]
+
+
+def owners(example: Example) -> list[int | str]:
+    """For each of its tensors the position or the name of the argument that it is in."""
+    named: list[tuple[int | str, Any]] = [*enumerate(example.args), *example.kwargs.items()]
+    return [k for k, v in named for t in pytree.tree_leaves(v) if isinstance(t, torch.Tensor)]
+
+
+def with_leaf(example: Attempt, index: int, change: Callable[[torch.Tensor], torch.Tensor]) -> Attempt:
+    """The example with one of its tensors changed."""
+    count = iter(range(1 << 30))
+    return example.mapped(lambda t: change(t) if next(count) == index else t)  # type: ignore[return-value]
+
+
+def with_argument(example: Attempt, owner: int | str, value: Any) -> Attempt:
+    """The example with one argument set, by position or by name."""
+    if isinstance(owner, int):
+        args = list(example.args)
+        if owner >= len(args):
+            return example
+        args[owner] = value
+        return replace(example, args=tuple(args))
+    return replace(example, kwargs={**example.kwargs, owner: value})
+
+
+def without(example: Attempt, name: str) -> Attempt:
+    return replace(example, kwargs={k: v for k, v in example.kwargs.items() if k != name})
+
+
+def resized(tensor: torch.Tensor, dim: int, size: int) -> torch.Tensor:
+    """The tensor with another size in one dimension: integers keep their values, and repeat the last."""
+    if tensor.shape[dim] == size or size < 1:
+        return tensor
+    if tensor.is_meta or tensor.dtype.is_floating_point or tensor.shape[dim] == 0:
+        shape = list(tensor.shape)
+        shape[dim] = size
+        return torch.empty(shape, dtype=tensor.dtype, device=tensor.device)
+    index = torch.arange(size).clamp(max=tensor.shape[dim] - 1)
+    return tensor.index_select(dim, index)
+
+
+def reshaped(tensor: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    """A tensor of its dtype with another shape, of one value where it has values."""
+    if tensor.is_meta or tensor.dtype.is_floating_point:
+        return torch.empty(shape, dtype=tensor.dtype, device=tensor.device)
+    value = tensor.flatten()[0].item() if tensor.numel() else 1
+    return torch.full(shape, value, dtype=tensor.dtype, device="cpu")

@@ -1,0 +1,162 @@
+"""Mends which arguments are given: those that the model missed, and those that it does not know."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from inspect import Parameter
+from typing import Any
+
+import torch
+
+from paramlint.model.inputs import guess
+from paramlint.model.inputs.attempt import Attempt, leaves, with_argument, without
+from paramlint.model.inputs.failure import Failure
+from paramlint.model.inputs.known import Known, words
+from paramlint.model.inputs.signature import Argument, arguments
+
+_MOST_ARGS = 4
+_NOT_NAMED = (Parameter.POSITIONAL_ONLY, Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+_QUOTED = re.compile(r"[`'\"]([A-Za-z_][\w.]*)[`'\"]")
+
+
+def candidates(failure: Failure, example: Attempt) -> Iterator[Attempt]:
+    """Examples with an argument more, or less, or of another structure."""
+    args = {a.name: a for a in arguments(failure.model)}
+    known = failure.known
+    yield from _unknown(failure, example, args)
+    takes_any = any(a.kind == Parameter.VAR_KEYWORD for a in args.values())
+    yield from _keys(failure, example, known, takes_any and not any(a.required for a in args.values()))
+    if any(a.kind == Parameter.VAR_POSITIONAL for a in args.values()) and failure.said("unpack|index out of range|missing"):
+        if len(example.args) < _MOST_ARGS:
+            yield replace(example, args=(*example.args, example.args[-1]) if example.args else (_any(known),))
+    yield from _values(failure, example)
+    yield from _missing(failure, example, args, known)
+    yield from _restructured(failure, example, args)
+
+
+def _any(known: Known) -> torch.Tensor:
+    return guess.tensor("x", "", known, main=True)
+
+
+def _data(example: Attempt) -> torch.Tensor | None:
+    """The first tensor of the example, which stands for the data."""
+    return next(iter(leaves(example)), None)
+
+
+def _values(failure: Failure, example: Attempt) -> Iterator[Attempt]:
+    """Plain values as the message lists them."""
+    if failure.kind not in ("ValueError", "KeyError", "AssertionError", "NotImplementedError"):
+        return
+    for name, value in example.kwargs.items():
+        if not isinstance(value, (int, float, str)) or not re.search(rf"\b{name}\b", failure.text):
+            continue
+        if isinstance(value, str):
+            offered: list[Any] = [w for w in _QUOTED.findall(failure.text) if w != name]
+        else:
+            offered = [type(value)(float(n)) for n in re.findall(r"\d+\.?\d*", failure.text)]
+        for v in offered:
+            if v != value:
+                yield with_argument(example, name, v)
+
+
+def _unknown(failure: Failure, example: Attempt, args: dict[str, Argument]) -> Iterator[Attempt]:
+    """Without an argument that the model has no use for."""
+    said = failure.said(r"unexpected keyword argument '(\w+)'")
+    if said and said[1] in example.kwargs:
+        yield without(example, said[1])
+    optional = [k for k in example.kwargs if k in args and not args[k].required]
+    if failure.kind in ("ValueError", "TypeError", "AssertionError", "NotImplementedError", "AttributeError"):
+        for name in optional:
+            if re.search(rf"\b{name}\b", failure.text):
+                yield without(example, name)
+    if failure.said("'NoneType' object is not callable"):
+        for frame in reversed(failure.frames):
+            for name in optional:
+                if name in frame.names:
+                    yield without(example, name)
+
+
+def _keys(failure: Failure, example: Attempt, known: Known, takes_any: bool) -> Iterator[Attempt]:
+    """Keys that were missed in dicts that were given."""
+    dicts: list[tuple[int | str, Any]] = [(k, v) for k, v in example.kwargs.items() if type(v) is dict]
+    dicts += [(i, v) for i, v in enumerate(example.args) if type(v) is dict]
+    wanted: list[str] = []
+    if failure.kind == "KeyError":
+        wanted = [failure.text.strip("'\"")]
+    elif failure.kind in ("ValueError", "TypeError", "AssertionError"):
+        wanted = [w for w in _QUOTED.findall(failure.text) if w not in example.kwargs and w.isidentifier()]
+    if "NoneType" in failure.text and failure.deepest is not None:
+        local = failure.deepest.local
+        wanted += [n for n in failure.deepest.names if n in local and local[n] is None]
+    data = _data(example)
+    for key in wanted:
+        if takes_any and key not in example.kwargs:
+            made = guess.value(key, "", known, main=data is None, like=data)
+            yield replace(example, kwargs={**example.kwargs, key: made})
+        for owner, value in dicts:
+            if key not in value:
+                yield with_argument(example, owner, {**value, key: guess.tensor(key, "", known)})
+
+
+def _missing(
+    failure: Failure, example: Attempt, args: dict[str, Argument], known: Known
+) -> Iterator[Attempt]:
+    absent = [a for a in args.values() if a.name not in example.kwargs and a.kind not in _NOT_NAMED]
+    absent = absent[len(example.args) :] if example.args else absent
+    names = {a.name: a for a in absent}
+    ordered: list[str] = []
+    said = failure.said(r"missing \d+ required (?:positional|keyword-only) arguments?: (.*)")
+    if said:
+        ordered += _QUOTED.findall(said[1])
+    ordered += [w for w in _QUOTED.findall(failure.text) if w in names]
+    nothing = "None" in failure.text
+    if nothing or (failure.kind in ("AssertionError", "ValueError") and not failure.said("unpack")):
+        for frame in reversed(failure.frames):
+            if frame.own:
+                empty = [n for n in frame.names if n in frame.local and frame.local[n] is None]
+                ordered += [n for n in empty if n in names]
+                if nothing:
+                    ordered += [m for n in empty if n not in names for m in names if set(words(n)) & set(words(m))]
+        ordered += [w for w in re.findall(r"\w+", failure.text) if w in names]
+        if nothing or failure.said("provid|requir|missing|need|given|both|either|at least"):
+            ordered += [a.name for a in absent if "Tensor" in a.annotation and "mask" not in a.name]
+    for name in dict.fromkeys(ordered):
+        if name in names:
+            made = guess.value(name, names[name].annotation, known, like=_data(example))
+            if made is not None:
+                hidden = example.hidden | ({name} if guess.is_hidden(name) else set())
+                yield replace(example, kwargs={**example.kwargs, name: made}, hidden=frozenset(hidden))
+
+
+def _restructured(failure: Failure, example: Attempt, args: dict[str, Argument]) -> Iterator[Attempt]:
+    """A list for a tensor, a tensor for a list, a dict for a tensor."""
+    if failure.kind not in ("TypeError", "AttributeError", "KeyError", "IndexError"):
+        return
+    for owner, value in (*enumerate(example.args), *example.kwargs.items()):
+        if isinstance(value, torch.Tensor) and not _named(failure, owner):
+            continue
+        yield from _other_forms(failure, example, owner, value)
+
+
+def _named(failure: Failure, owner: int | str) -> bool:
+    return not isinstance(owner, str) or any(owner in f.names for f in failure.frames if f.own)
+
+
+def _other_forms(failure: Failure, example: Attempt, owner: int | str, value: Any) -> Iterator[Attempt]:
+    if isinstance(value, (list, tuple)) and value and isinstance(value[0], torch.Tensor):
+        one = value[0]
+        batched = one.new_empty((len(value), *one.shape)) if one.is_meta else torch.stack(list(value))
+        if failure.said("'(list|tuple)' object has no attribute|not (list|tuple)|got list|list indices"):
+            yield with_argument(example, owner, batched)
+        yield with_argument(example, owner, [[v] for v in value])
+    elif isinstance(value, torch.Tensor):
+        if failure.said("dict|'str'|string ind|must be str|slice|keys|indices must be"):
+            keys = [k for f in failure.frames if f.own for k in re.findall(r"\[['\"](\w+)['\"]\]", f.line)]
+            if keys:
+                yield with_argument(example, owner, {k: value for k in keys})
+        if value.ndim > 1 and failure.said("list|tuple|iter"):
+            yield with_argument(example, owner, [v for v in value])
+        if value.ndim <= 1:
+            yield with_argument(example, owner, 1)

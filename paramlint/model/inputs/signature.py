@@ -1,0 +1,109 @@
+"""Inputs of any module, from the signature of its forward and what is known of its sizes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from paramlint.model.inputs import guess
+from paramlint.model.inputs.attempt import Attempt
+from paramlint.model.inputs.example import Example
+from paramlint.model.inputs.known import Known
+
+_NEVER = frozenset("self return_dict output_attentions output_hidden_states use_cache".split())
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument of a forward. `annotation` is "" where there is none."""
+
+    name: str
+    annotation: str
+    required: bool
+    kind: Any
+    default: Any = None
+
+
+def arguments(model: nn.Module) -> list[Argument]:
+    """The arguments of the forward, without those that only steer the output."""
+    try:
+        signature = inspect.signature(model.forward)
+    except (TypeError, ValueError):
+        return []
+    return [
+        Argument(
+            p.name,
+            _said(p.annotation),
+            p.default is inspect.Parameter.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD),
+            p.kind,
+            None if p.default is inspect.Parameter.empty else p.default,
+        )
+        for p in signature.parameters.values()
+        if p.name not in _NEVER
+    ]
+
+
+def _said(annotation: Any) -> str:
+    if annotation is inspect.Parameter.empty:
+        return ""
+    if isinstance(annotation, type) and not hasattr(annotation, "__args__"):
+        return annotation.__name__ if annotation.__module__ == "builtins" else f"{annotation.__module__}.{annotation.__name__}"
+    text = str(annotation).strip("'\"")
+    if text.startswith("typing.Optional[") and text.endswith("]"):
+        text = text[len("typing.Optional[") : -1]
+    return text
+
+
+def starts(model: nn.Module) -> Iterator[Example]:
+    """One example with what the forward demands, then with what it may take besides, then in training mode."""
+    args = arguments(model)
+    known = Known(model)
+    plain = [a for a in args if a.kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)]
+    needed = [a for a in plain if a.required] or plain[:1]
+    if not needed:
+        if any(a.kind == inspect.Parameter.VAR_POSITIONAL for a in args):
+            yield Attempt((guess.value("x", "", known, main=True),))
+        elif args:
+            yield Attempt()  # the keys that are missed are added one by one
+        return
+    yield _with(known, needed, needed)
+    optional = [a for a in plain if a not in needed and a.default is None and guess.optional_worth_trying(a.name, a.annotation)]
+    if optional:
+        yield _with(known, needed, [*needed, *optional])
+        if len(optional) > 1:
+            for a in optional[:6]:
+                yield _with(known, needed, [*needed, a])
+    if any(_differs_in_training(m) for m in model.modules()):
+        first = _with(known, needed, needed)
+        yield Attempt(first.args, first.kwargs, first.hidden, training=True)
+
+
+def _with(known: Known, needed: list[Argument], given: list[Argument]) -> Attempt:
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+    main = needed[0]
+    data: torch.Tensor | None = None
+    for a in given:
+        made = guess.value(a.name, a.annotation, known, main=a is main, like=data)
+        if a is main and isinstance(made, torch.Tensor):
+            data = made
+        if made is None and not a.required:
+            continue
+        if a.kind == inspect.Parameter.POSITIONAL_ONLY:
+            args.append(made)
+        else:
+            kwargs[a.name] = made
+    return Attempt(tuple(args), kwargs, frozenset(k for k in kwargs if guess.is_hidden(k) and k != main.name))
+
+
+def _differs_in_training(m: nn.Module) -> bool:
+    """Whether its own forward asks for the mode, as one does that has heads for training only."""
+    if type(m).__module__.startswith("torch.nn."):
+        return False
+    code = getattr(type(m).forward, "__code__", None)
+    return code is not None and "training" in code.co_names
