@@ -62,7 +62,8 @@ class Use:
     into; `repeats` is 1 where the parts are contiguous blocks, else how often their pattern recurs (interleaved).
     `from_input` says that the map is the first on data of the model, `on_constants` that it reads neither input nor
     parameters, `to_output` that it is the last before an output, `feeds` that another map follows, `chooses` that the
-    largest of its outputs are picked, `adapts` that it is half of a low-rank pair beside a larger map.
+    largest of its outputs are picked, `narrow` that it takes or gives fewer than four features, `adapts` that it is
+    half of a low-rank pair beside a larger map.
     `index` says what rows are picked by: "data", or "constant".
     """
 
@@ -79,6 +80,7 @@ class Use:
     feeds: bool = False
     chooses: bool = False
     adapts: bool = False
+    narrow: bool = False
     index: Literal["", "data", "constant"] = ""
 
 
@@ -112,9 +114,10 @@ class Parameter:
     """One `nn.Parameter`, identified by its tensor.
 
     `name` is the first that `named_parameters()` yields, wrapper prefixes stripped; `aliases` are the others (tied
-    weights). `reach` is what traced passes say: "unused" where the module that owns it ran and nothing read it, "unreached"
-    where that module never ran, "" without a trace. `shape` is the global shape of a sharded tensor; () with `state` "uninitialized" for a lazy one.
-    `splits` are the row counts of the parts of a fused matrix, () where there is one part or they are not known.
+    weights). `shape` is the global shape of a sharded tensor; () with `state` "uninitialized" for a lazy one. `reach` is
+    what traced passes say: "unused" where the module that owns it ran and nothing read it, "unreached" where that
+    module never ran, "" without a trace. `splits` are the row counts of the parts of a fused matrix, () where there is
+    one part or they are not known.
     """
 
     name: str

@@ -8,6 +8,8 @@ from paramlint.profile import NdimAction, Profile
 #: What a Muon half must do with a tensor of more than two dimensions for its role to belong there. Flattening a
 #: stack of matrices mixes them; batching a convolution orthogonalises each tap alone.
 _TAKES: dict[str, tuple[NdimAction, ...]] = {
+    "hidden-matrix": ("accept", "flatten"),  # stored by heads, as `(in, heads, features)`
+    "fused-matrix": ("accept", "flatten"),
     "conv-filter": ("accept", "flatten"),
     "grouped-conv": ("accept", "flatten"),
     "expert-stack": ("accept", "batch"),

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
 import pytest
+import sample_runs
 import torch
 from click.testing import CliRunner, Result
 from torch import nn
 
 import paramlint
+from paramlint import knowledge
 from paramlint.cli.main import cli
 from paramlint.errors import ParamlintError
-from paramlint.report.json import SCHEMA
+from paramlint.parameter import Inventory, Parameter, Part, Pass, Use
+from paramlint.parts import told as parts_told
+from paramlint.pipeline import Job
+from paramlint.report import traced
+from paramlint.report.evidence import lines
+from paramlint.report.json import SCHEMA, document
+from paramlint.report.lines import render
+from paramlint.run import Run
 
 NETS = """
 import ctypes, os, sys, time
@@ -163,9 +173,6 @@ def test_inputs_that_cannot_be_guessed_are_asked_for() -> None:
     last = result.stdout.splitlines()[-1]
     assert result.exit_code == 0 and last.startswith("not traced: ") and "--inputs" in last
     assert result.stderr == "", "the table says it"
-    assert "not traced: " in invoke("params", "nets.py:Opaque", "--output-format", "concise").stderr
-    assert "not traced: " in invoke("check", "nets.py:Opaque").stderr
-    assert "not traced: " not in invoke("check", "nets.py:Opaque", "-q").stderr
     assert roles(model("nets.py:Opaque", "--inputs", ":batch"))["mix"] == "elementwise"
 
 
@@ -190,7 +197,7 @@ def test_wrong_inputs_are_one_line(arguments: list[str], said: str) -> None:
 
 def test_wrong_inputs_of_a_live_model() -> None:
     with pytest.raises(ParamlintError, match="the forward stops"):
-        paramlint.inspect(nn.Linear(4, 4), inputs=torch.zeros(2, 4, dtype=torch.long))
+        paramlint.inspect(nn.Linear(4, 4), inputs=torch.zeros(2, 5))
     with pytest.raises(ParamlintError, match="inputs are a int; give a tensor"):
         paramlint.inspect(nn.Linear(4, 4), inputs=3)
 
@@ -237,15 +244,28 @@ def test_no_trace() -> None:
         assert result.exit_code == 2 and "--inputs are for the trace" in result.stderr
 
 
-def test_the_configuration_has_inputs_and_trace(here: Path) -> None:
+def test_the_configuration_has_inputs_and_trace(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs: list[Job] = []
+
+    def looked(job: Job, *, checks: bool) -> Run:
+        jobs.append(job)
+        return sample_runs.run()
+
+    monkeypatch.setattr("paramlint.cli.jobs.analyse", looked)
+
+    def wanted(*arguments: str) -> tuple[bool, str | None]:
+        assert invoke("params", *arguments).exit_code == 0
+        return jobs[-1].trace, jobs[-1].inputs
+
     (here / "paramlint.toml").write_text(
         'trace = false\n[targets.plain]\ntarget = "nets.py:Net"\n'
         '[targets.traced]\ntarget = "nets.py:Opaque"\ninputs = "nets.py:batch"\ntrace = true\n'
     )
-    assert model("plain")["passes"] == []
-    assert model("plain", "--trace", "--inputs", ":tensor")["passes"][0]["stopped"] == ""
-    assert model("traced")["passes"][0]["stopped"] == ""
-    assert model("traced", "--no-trace")["passes"] == []
+    assert wanted("plain") == (False, None)
+    assert wanted("plain", "--trace", "--inputs", ":tensor") == (True, ":tensor")
+    assert wanted("traced") == (True, "nets.py:batch")
+    assert wanted("traced", "--no-trace") == (False, "nets.py:batch")
+    assert wanted("nets.py:build", "--isolated") == (True, None)
     (here / "paramlint.toml").write_text("trace = 1\n")
     assert "'trace' must be a boolean" in invoke("params", "nets.py:Net").stderr
 
@@ -306,9 +326,89 @@ def test_why_shows_uses_and_reach() -> None:
 
 
 def test_verbose_lists_the_passes() -> None:
-    assert "nets.py:Net: pass on (1, 8), on meta: complete" in invoke("params", "nets.py:Net", "--inputs", ":tensor", "-v").stderr
+    assert (
+        "nets.py:Net: pass on (1, 8), on meta: complete"
+        in invoke("params", "nets.py:Net", "--inputs", ":tensor", "-v").stderr
+    )
     fails = invoke("params", "nets.py:Fails", "-v").stderr
     assert "nets.py:Fails: pass" in fails and "stopped by ValueError: not today" in fails
+
+
+DONE = Pass("input_ids (1, 16)")
+STOPPED = Pass("pixel_values (2, 3, 8, 8)", stopped="RuntimeError: mat1 and mat2")
+
+
+def inventory(*passes: Pass, reach: str = "read") -> Inventory:
+    names = [f"h.{i}.w" for i in range(3)]
+    return Inventory("m.M", tuple(Parameter(n, (4, 4), "float32", True, (), reach=reach) for n in names), passes=passes)
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (inventory(reach=""), []),
+        (inventory(DONE), ["traced: input_ids (1, 16)"]),
+        (inventory(STOPPED, DONE), ["traced: input_ids (1, 16)"]),
+        (inventory(DONE, Pass("x (2, 4)", "cpu")), ["traced: input_ids (1, 16) and x (2, 4) on the CPU"]),
+        (inventory(DONE, DONE, DONE), ["traced: input_ids (1, 16) and 2 more passes"]),
+        (
+            inventory(Pass("x (2, 4)", answered=("Scan",))),
+            ["traced: x (2, 4) (made up, not run: Scan)"],
+        ),
+        (inventory(DONE, reach="unused"), ["traced: input_ids (1, 16)", "3 parameters read by nothing: h.{0..2}.w"]),
+        (inventory(DONE, reach="unreached"), ["traced: input_ids (1, 16)", "3 parameters not reached"]),
+        (
+            inventory(STOPPED, reach=""),
+            [
+                "not traced: pixel_values (2, 3, 8, 8): RuntimeError: mat1 and mat2; "
+                "--inputs gives what the forward takes"
+            ],
+        ),
+        (
+            inventory(Pass("", stopped="lazy parameters have no shape yet: give sizes"), reach=""),
+            ["not traced: lazy parameters have no shape yet: give sizes"],
+        ),
+    ],
+)
+def test_footers(made: Inventory, said: list[str]) -> None:
+    assert traced.footer(made) == said
+
+
+def test_a_trace_in_part_is_told_with_what_it_missed() -> None:
+    made = inventory(STOPPED, reach="unreached")
+    first, *others = made.parameters
+    (said,) = traced.footer(replace(made, parameters=(replace(first, reach="read"), *others)))
+    assert said.startswith("traced in part: pixel_values") and "2 of 3 parameters not reached; --inputs" in said
+
+
+def test_parts_have_purposes_and_may_be_interleaved() -> None:
+    thirds = tuple(Part(64, purpose) for purpose in ("query", "key", "value"))
+    use = Use("matmul", 1, "mm", parts=thirds, repeats=4, feeds=True)
+    run = sample_runs.run()
+    known = {p.name: p for p in run.inventory.parameters}
+    qkv = replace(known["h.0.attn.qkv.weight"], splits=(64, 64, 64), uses=(use,), reach="read")
+    text = render(lines([qkv], run.inventory, knowledge.load().policy("default")))
+    assert "  rows     64 query + 64 key + 64 value, interleaved 4 times\n" in text
+    assert parts_told(replace(qkv, uses=())) == "64 + 64 + 64" and parts_told(replace(qkv, splits=())) == ""
+    made = json.loads(document([replace(run, inventory=replace(run.inventory, parameters=(qkv,), passes=(DONE,)))]))
+    jsonschema.validate(made, json.loads(SCHEMA.read_text()))
+    (target,) = made["targets"]
+    assert target["passes"] == [{"inputs": "input_ids (1, 16)", "how": "meta", "stopped": "", "answered": []}]
+    (told,) = target["parameters"][0]["uses"]
+    assert told["repeats"] == 4 and told["parts"][0] == {"rows": 64, "purpose": "query"} and "groups" not in told
+
+
+def test_no_pass_is_a_note_where_no_table_says_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = sample_runs.run()
+    failed = replace(run, inventory=replace(run.inventory, passes=(STOPPED,)))
+    monkeypatch.setattr("paramlint.cli.jobs.analyse", lambda job, *, checks: failed)
+    said = "note: not traced: pixel_values"
+    assert said in invoke("check", "x.py:f").stderr
+    assert said not in invoke("check", "x.py:f", "-q").stderr
+    for form, there in (("concise", True), ("json", True), ("table", False), ("full", False)):
+        result = invoke("params", "x.py:f", "--output-format", form)
+        assert (said in result.stderr) is there
+        assert ("not traced: " in result.stdout) is not there
 
 
 # Parameters that the forward makes

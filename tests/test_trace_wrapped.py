@@ -229,7 +229,7 @@ def test_adapters_on_a_frozen_base(base):
                 assert p.role == "low-rank-adapter"
                 assert any(u.adapts for u in p.uses)
     assert found.find("head.weight").role == "output-head"
-    assert found.find("blocks.0.up.base_layer.weight").role == "hidden-matrix"
+    assert found.find("blocks.0.up.base_layer.weight").uses[0].op == "matmul"
 
 
 def test_quantised_maps():
@@ -318,6 +318,7 @@ def test_a_parameter_made_by_the_forward():
     model = Late()
     found = paramlint.inspect(model, inputs=IDS)
     assert not hasattr(model, "gain") and found.find("gain") is None
+    assert found.appeared == ("gain",)
     assert found.find("wte.weight").role == "embedding"
 
 

@@ -125,11 +125,9 @@ def model_options(*formats: str) -> Callable[[Callable[..., None]], Callable[...
         click.option(
             "--inputs",
             metavar="OBJ",
-            help="What the forward takes: a tensor, a tuple, a dict, or a function that returns one. Found if not given.",
+            help="What the forward takes: a tensor, tuple, dict, or a function that returns one. Found if not given.",
         ),
-        click.option(
-            "--trace/--no-trace", default=None, help="Whether the forward of a stand-in is run."
-        ),
+        click.option("--trace/--no-trace", default=None, help="Whether the forward of a stand-in is run."),
         click.option(
             "--evidence",
             callback=_layers,

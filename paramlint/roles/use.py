@@ -48,12 +48,20 @@ def _map(p: Parameter, maps: Sequence[Use]) -> Evidence:
                 "use", "depthwise-conv", f"filter of a convolution in {groups} groups, one for each channel"
             )
         return Evidence("use", "grouped-conv", f"filter of a convolution in {groups} groups")
+    fused = max((u for u in maps if len(u.parts) > 1), key=lambda u: len(u.parts), default=None)
     if all(u.batch_dims for u in maps) and not convolution:
-        return Evidence("use", "expert-stack", "a stack of matrices, each multiplied with inputs of its own")
+        text = "a stack of matrices, each multiplied with inputs of its own"
+        return (
+            _divided("expert-stack", fused, "certain", text + ", whose")
+            if fused
+            else Evidence("use", "expert-stack", text)
+        )
     if any(u.chooses for u in maps):
         return Evidence("use", "router", "the largest of its outputs are picked")
     if any(u.from_input for u in maps):
         return Evidence("use", "input-projection", f"the first {what} on the data")
+    if p.ndim == 2 and all(u.narrow for u in maps):
+        return Evidence("use", "small-gate", f"a map with a side of {min(p.shape)} only")
     if all(u.on_constants for u in maps):
         return Evidence("use", "relative-bias", f"a {what} of constants, such as coordinates", "likely")
     sure: Confidence = "certain" if follows else "likely"
@@ -64,9 +72,8 @@ def _map(p: Parameter, maps: Sequence[Use]) -> Evidence:
             "a convolution of activations, other maps follow" if follows else "a convolution of activations",
             sure,
         )
-    fused = max((u for u in maps if len(u.parts) > 1), key=lambda u: len(u.parts), default=None)
     if fused is not None:
-        return Fused("use", "fused-matrix", _told(fused), sure, splits=tuple(part.rows for part in fused.parts))
+        return _divided("fused-matrix", fused, sure, "its")
     return Evidence(
         "use",
         "hidden-matrix",
@@ -75,10 +82,11 @@ def _map(p: Parameter, maps: Sequence[Use]) -> Evidence:
     )
 
 
-def _told(use: Use) -> str:
+def _divided(role: str, use: Use, sure: Confidence, whose: str) -> Fused:
     parts = " + ".join(f"{part.rows} {part.purpose}".strip() for part in use.parts)
     how = f", interleaved {use.repeats} times" if use.repeats > 1 else ""
-    return f"its outputs are divided: {parts}{how}"
+    text = f"{whose} outputs are divided: {parts}{how}"
+    return Fused("use", role, text, sure, splits=tuple(part.rows for part in use.parts))
 
 
 def _lookup(p: Parameter, lookups: Sequence[Use]) -> Evidence:

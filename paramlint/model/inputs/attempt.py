@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,15 +12,19 @@ from torch.utils import _pytree as pytree
 
 from paramlint.model.inputs.example import Example
 
+_MOST = 1 << 20  # integers in a tensor
+
 
 @dataclass(frozen=True)
 class Attempt(Example):
     """`tried` are the keys of all examples before this one. `reached` is how far the pass came that it was made
-    from, and what stopped that; `others` are the ways in which that might have been mended instead."""
+    from, and what stopped that; `others` are the ways in which that might have been mended instead. `idle` counts the
+    mends since the last one that helped."""
 
     tried: frozenset[str] = frozenset()
     reached: tuple[int, int, str] = (-1, 0, "")
     others: tuple[Attempt, ...] = ()
+    idle: int = 0
 
     @property
     def key(self) -> str:
@@ -59,7 +64,19 @@ def owners(example: Example) -> list[int | str]:
 def with_leaf(example: Attempt, index: int, change: Callable[[torch.Tensor], torch.Tensor]) -> Attempt:
     """The example with one of its tensors changed."""
     count = iter(range(1 << 30))
-    return example.mapped(lambda t: change(t) if next(count) == index else t)  # type: ignore[return-value]
+    changed = example.mapped(lambda t: change(t) if next(count) == index else t)
+    assert isinstance(changed, Attempt)
+    return changed
+
+
+def with_shape(example: Attempt, index: int, shape: tuple[int, ...]) -> Attempt:
+    """The example with one of its tensors of another shape."""
+    return with_leaf(example, index, lambda t: reshaped(t, shape))
+
+
+def with_size(example: Attempt, index: int, dim: int, size: int) -> Attempt:
+    """The example with another size in one dimension of one of its tensors."""
+    return with_leaf(example, index, lambda t: resized(t, dim, size))
 
 
 def with_argument(example: Attempt, owner: int | str, value: Any) -> Attempt:
@@ -81,10 +98,12 @@ def resized(tensor: torch.Tensor, dim: int, size: int) -> torch.Tensor:
     """The tensor with another size in one dimension: integers keep their values, and repeat the last."""
     if tensor.shape[dim] == size or size < 1:
         return tensor
-    if tensor.is_meta or tensor.dtype.is_floating_point or tensor.shape[dim] == 0:
+    if tensor.is_meta or tensor.dtype.is_floating_point or tensor.numel() == 0:
         shape = list(tensor.shape)
         shape[dim] = size
         return torch.empty(shape, dtype=tensor.dtype, device=tensor.device)
+    if tensor.numel() // tensor.shape[dim] * size > _MOST:
+        return tensor
     index = torch.arange(size).clamp(max=tensor.shape[dim] - 1)
     return tensor.index_select(dim, index)
 
@@ -93,5 +112,7 @@ def reshaped(tensor: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
     """A tensor of its dtype with another shape, of one value where it has values."""
     if tensor.is_meta or tensor.dtype.is_floating_point:
         return torch.empty(shape, dtype=tensor.dtype, device=tensor.device)
+    if math.prod(shape) > _MOST:
+        return tensor
     value = tensor.flatten()[0].item() if tensor.numel() else 1
     return torch.full(shape, value, dtype=tensor.dtype, device="cpu")

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from paramlint.model.inputs.known import Known
+from paramlint.model.trace import kinds
 from paramlint.model.trace.graph import Graph, Node
 
 _APART = 1 << 24  # operations that one size that does not fit is worth
@@ -78,7 +79,10 @@ class Failure:
         """How many modules ran, how many operations (less where the next one's operands fit badly), and the message."""
         node = self.operation
         misfit = 0
-        if node is not None and node.reads:
+        if node is not None and node.op in kinds.CONVOLUTIONS and len(node.reads) > 1:
+            data, weight = node.reads[0].shape, node.reads[1].shape
+            misfit = 4 * abs(len(data) - len(weight)) + 1
+        elif node is not None and node.reads:
             first = node.reads[0].shape
             for other in node.reads[1:]:
                 misfit += abs(len(first) - len(other.shape))

@@ -12,9 +12,9 @@ _MOST = 20_000  # steps back
 
 
 class Wish(NamedTuple):
-    """Dimension `dim` of input `index` should have `size`. `hops` counts the operations in between."""
+    """Dimension `dim` of input `given` should have `size`. `hops` counts the operations in between."""
 
-    index: int
+    given: int
     dim: int
     size: int
     hops: int
@@ -75,11 +75,10 @@ def _before(graph: Graph, node: Node, dim: int, want: int) -> Iterator[tuple[int
     if op in kinds.PRODUCTS:
         yield from _before_product(node, dim, want)
         return
-    if op in kinds.LOOKUPS:
-        if len(node.parents) > 1 and op.startswith("embedding"):
-            if dim < len(node.reads[1].shape):
-                yield node.parents[1], dim, want
-            return
+    if op.startswith("embedding") and len(node.parents) > 1:
+        if dim < len(node.reads[1].shape):
+            yield node.parents[1], dim, want
+        return
     if op in kinds.JOINS and op in ("cat", "concat"):
         along = int(node.details.get("dim") or 0) % len(out.shape)
         for parent, geometry in zip(node.parents, node.reads, strict=True):

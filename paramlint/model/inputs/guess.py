@@ -15,17 +15,22 @@ from paramlint.model.inputs.known import BATCH, CONTEXT, TOKENS, Known, width_of
 
 _IDS = frozenset("ids id idx indices indexes index token tokens tags position positions".split())
 _LABELS = frozenset("label labels target targets class classes y category categories".split())
-_TIME = frozenset("timestep timesteps t time times fps lengths length lens len sigma sigmas noise r step steps ratio seconds tau".split())
+_TIME = frozenset(
+    "timestep timesteps t time times fps lengths length lens len sigma sigmas noise r step steps ratio seconds "
+    "tau".split()
+)
 _LENGTHS = frozenset("lengths length lens len".split())
 _IMAGES = frozenset("image images img imgs pixel pixels picture photo sample samples x frame".split())
-_VIDEO = frozenset("video videos frames clip".split())
+_VIDEO = frozenset("video videos frames clips".split())
 _POOLED = frozenset("pooled global vector embedding emb vec pooling style z latent code noise".split())
 _STATES = frozenset(
     "states state embeds embeddings context memory features feats hidden text src tgt cond query key value q k v "
     "encoded sequence seq prompt encodings tokens".split()
 )
 #: Words of arguments that are tensors like the data, for another purpose.
-_ALIKE = frozenset("latent latents control controls controlnet clean conditioning reference ref noisy target residual".split())
+_ALIKE = frozenset(
+    "latent latents control controls controlnet clean conditioning reference ref noisy target residual".split()
+)
 _SIZES = frozenset("size sizes resolution coords coord crop aspect ratio ratios conds original".split())
 _ELSEWHERE = frozenset("encoder context memory cond text caption prompt cap txt".split())
 #: Given back as None: what is only read where it is made by a partner of the model.
@@ -44,13 +49,11 @@ def optional_worth_trying(name: str, annotation: str) -> bool:
     if parts & _CACHES or "mask" in parts or parts & {"return", "output", "outputs"}:
         return False
     if annotation:
-        return "Tensor" in annotation or "dict" in annotation.lower() and "added" in parts
+        return "Tensor" in annotation or ("dict" in annotation.lower() and "added" in parts)
     return True
 
 
-def value(
-    name: str, annotation: str, known: Known, *, main: bool = False, like: torch.Tensor | None = None
-) -> Any:
+def value(name: str, annotation: str, known: Known, *, main: bool = False, like: torch.Tensor | None = None) -> Any:
     """Something plausible for the argument, or None where nothing is. `like` is the data of the model."""
     if "Tensor" not in annotation and "Any" not in annotation and annotation:
         plain = _plain(name, annotation)
@@ -64,7 +67,7 @@ def value(
     if text.startswith(("dict", "typing.dict")):
         return {}
     parts = set(words(name))
-    if like is not None and parts & _ALIKE and not parts & _ELSEWHERE and like.dtype.is_floating_point:
+    if like is not None and parts & _ALIKE and not parts & (_ELSEWHERE - {"cond"}) and like.dtype.is_floating_point:
         width = known.width(name)
         one = like.clone()
         if width is not None and like.ndim > 1 and not parts & {"latent", "latents"}:
@@ -113,6 +116,8 @@ def tensor(name: str, annotation: str, known: Known, *, main: bool = False) -> t
     real = "FloatTensor" in annotation
     if parts & {"mask", "masks", "valid"} or "BoolTensor" in annotation:
         return torch.ones(BATCH, _tokens(parts), dtype=torch.long if long else torch.bool)
+    if parts & {"pooled", "pooling", "global"} and not main:
+        return floats(BATCH, known.width(name) or known.plain_width)
     if parts & _STATES and parts & {"states", "embeds", "embeddings", "features", "hidden"} and not main:
         return floats(BATCH, _tokens(parts), known.width(name) or known.plain_width)
     if parts & {"guidance", "strength"}:

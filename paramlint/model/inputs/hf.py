@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
-from paramlint.model.inputs import hf_audio, hf_series, hf_text, hf_vision  # noqa: F401  (they fill the table)
+from paramlint.model.inputs import hf_audio, hf_labels, hf_series, hf_text, hf_vision  # noqa: F401  (they fill the table)
 from paramlint.model.inputs.example import Example
 from paramlint.model.inputs.hf_ask import Ask, kind_of
 
@@ -43,6 +44,8 @@ def starts(model: nn.Module) -> Iterator[Example]:
     ask.batch = _batch(ask)
     names = [n for n in ask.arguments if n in ask.main or n in _OPENING or n in ask.required()]
     names += _masked(ask)
+    if not ask.takes("spatial_shapes") and "pixel_attention_mask" not in ask.required():
+        names = [n for n in names if n != "pixel_attention_mask"]
     for kind, tower in _TOWERS.items():
         if getattr(ask.config, tower, 0) is None:
             names = [n for n in names if kind_of(n) != kind or n in ask.required()]
@@ -54,7 +57,16 @@ def starts(model: nn.Module) -> Iterator[Example]:
         yield example(ask, names)
     elif ask.takes("encoder_hidden_states"):
         yield example(ask, [*names, "encoder_hidden_states"])
+    if ask.takes("token_type_ids"):
+        yield example(ask, [*names, "token_type_ids"])
     yield from _fewer(ask, names)
+    if ask.takes("labels"):
+        labelled = example(ask, names)
+        labels = hf_labels.labels(ask, labelled)
+        if labels is not None:
+            yield replace(labelled.with_kwargs(labels=labels), training=True)
+            return
+    yield replace(example(ask, names), training=True)
 
 
 def _fewer(ask: Ask, names: list[str]) -> Iterator[Example]:
@@ -83,7 +95,7 @@ def _masked(ask: Ask) -> list[str]:
 
 def example(ask: Ask, names: list[str]) -> Example:
     given: dict[str, Any] = {}
-    ask.giving = frozenset(kind_of(n) for n in names)
+    ask.given = tuple(names)
     for name in names:
         value = ask.make(name)
         if value is not None:

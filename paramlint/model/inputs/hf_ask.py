@@ -31,7 +31,7 @@ def makes(*names: str) -> Callable[[Maker], Maker]:
 class Ask:
     """A model, the names of its forward's arguments, and the batch size that inputs shall have.
 
-    `giving` are the kinds of data in the example that is being made: "text", "image", "video", "audio".
+    `given` are the arguments in the example that is being made.
     """
 
     def __init__(self, model: nn.Module, batch: int = 2) -> None:
@@ -43,13 +43,18 @@ class Ask:
         main = getattr(model, "main_input_name", None)
         self.main: tuple[str, ...] = tuple(main) if isinstance(main, (list, tuple)) else (main,) if main else ()
         self.batch = batch
-        self.placeholders = placeholders(self.config, self.dim("vocab_size", default=1000) - 1)
+        self.placeholders = placeholders(self.sizes)
         self.documented = hf_doc.shapes(type(model).forward)
-        self.giving = frozenset(kind_of(n) for n in self.arguments)
+        self.given: tuple[str, ...] = tuple(self.arguments)
         self.word, self.last = self._tokens()
 
     def takes(self, *names: str) -> bool:
         return any(n in self.arguments for n in names)
+
+    @property
+    def giving(self) -> frozenset[str]:
+        """The kinds of data in the example that is being made: "text", "image", "video", "audio"."""
+        return frozenset(kind_of(n) for n in self.given)
 
     def required(self) -> list[str]:
         return [n for n, p in self.arguments.items() if p.default is p.empty]
@@ -111,9 +116,10 @@ _PLACEHOLDER = re.compile(
     r"_?(token_id|token_index|tokens_id|patch_id|_id)$"
 )
 _KINDS = {"img": "image", "speech": "audio", "sound": "audio"}
+_APART = {"_latent", "_prompt"}  # stand beside the other placeholders of their kind
 
 
-def placeholders(config: Any, last: int) -> dict[str, int]:
+def placeholders(sizes: Sizes) -> dict[str, int]:
     """The tokens whose embeddings are replaced by features of something else, by what that is.
 
     Kinds that the configuration (that of the stand-in) has a field for, but no token, get one: the last in the
@@ -121,18 +127,20 @@ def placeholders(config: Any, last: int) -> dict[str, int]:
     """
     found: dict[str, int] = {}
     missing: list[tuple[str, str]] = []
-    for name in {**dict.fromkeys(dir(type(config))), **vars(config)}:
-        match = _PLACEHOLDER.match(name)
-        if match is None:
-            continue
-        value = getattr(config, name, None)
-        kind = _KINDS.get(match[1], match[1])
-        if type(value) is int and value >= 0:
-            found.setdefault(kind, value)
-        elif value is None and match[2] is None and name in vars(config):
-            missing.append((name, kind))
+    for path, config in sizes.nested:
+        for name in {**dict.fromkeys(dir(type(config))), **vars(config)}:
+            match = _PLACEHOLDER.match(name)
+            if match is None:
+                continue
+            value = getattr(config, name, None)
+            kind = _KINDS.get(match[1], match[1]) + (match[2] if match[2] in _APART else "")
+            if type(value) is int and value >= 0:
+                found.setdefault(kind, value)
+            elif value is None and match[2] is None and name in vars(config) and not path:
+                missing.append((name, kind))
+    last = sizes.number("text", "vocab_size", default=1000) - 1
     for name, kind in missing:
         if kind not in found:
             found[kind] = last - len(found)
-            setattr(config, name, found[kind])
+            setattr(sizes.root, name, found[kind])
     return found

@@ -10,8 +10,8 @@ from paramlint.model.inputs.example import floats
 from paramlint.model.inputs.hf_ask import Ask, makes
 
 _BANDS = (
-    "num_mel_bins", "n_mel_bins", "n_mels", "num_mel_channels", "feature_projection_input_dim", "input_feat_per_channel",
-    "input_feat_size", "feature_size", "mel_dim", "model_in_dim",
+    "num_mel_bins", "n_mel_bins", "n_mels", "num_mel_channels", "feature_projection_input_dim",
+    "input_feat_per_channel", "input_feat_size", "feature_size", "mel_dim", "model_in_dim",
 )  # fmt: skip
 
 
@@ -52,7 +52,9 @@ def samples(ask: Ask) -> int:
 @makes("input_values", "audio_values")
 def waveform(ask: Ask) -> torch.Tensor:
     told = hf_doc.shape(ask, "input_values")
-    return floats(ask.batch, 1, samples(ask)) if told is not None and len(told) == 3 else floats(ask.batch, samples(ask))
+    return (
+        floats(ask.batch, 1, samples(ask)) if told is not None and len(told) == 3 else floats(ask.batch, samples(ask))
+    )
 
 
 @makes("padding_mask")

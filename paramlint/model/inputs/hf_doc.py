@@ -56,7 +56,7 @@ def tensor(ask: Ask, name: str) -> torch.Tensor | None:
     kind = ask.documented[name][0] + str(ask.arguments[name].annotation)
     if "Bool" in ask.documented[name][0]:
         return torch.ones(made, dtype=torch.bool)
-    if any(k in kind for k in _INTEGERS) and "Float" not in kind or name.endswith(("_ids", "mask")):
+    if (any(k in kind for k in _INTEGERS) and "Float" not in kind) or name.endswith(("_ids", "mask")):
         return torch.ones(made, dtype=torch.long)
     return torch.empty(made, dtype=torch.float32, device="meta")
 

@@ -53,10 +53,12 @@ def then(ask: Ask) -> torch.Tensor:
 
 
 @makes("static_categorical_features")
-def kinds(ask: Ask) -> torch.Tensor:
-    return torch.zeros(ask.batch, max(1, ask.dim("num_static_categorical_features", default=1)), dtype=torch.long)
+def kinds(ask: Ask) -> torch.Tensor | None:
+    count = ask.dim("num_static_categorical_features", default=0)
+    return torch.zeros(ask.batch, count, dtype=torch.long) if count else None
 
 
 @makes("static_real_features")
-def sizes(ask: Ask) -> torch.Tensor:
-    return floats(ask.batch, max(1, ask.dim("num_static_real_features", default=1)))
+def sizes(ask: Ask) -> torch.Tensor | None:
+    count = ask.dim("num_static_real_features", default=0)
+    return floats(ask.batch, count) if count else None

@@ -43,7 +43,8 @@ def other_text(ask: Ask) -> torch.Tensor:
 @makes("classes_input_ids")
 def class_names(ask: Ask) -> torch.Tensor:
     """Two classes to look for in each image, one text each."""
-    return other_text(ask).repeat(2, 1)
+    one: torch.Tensor = other_text(ask)
+    return one.repeat(2, 1)
 
 
 @makes("classes_attention_mask")

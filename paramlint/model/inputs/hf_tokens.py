@@ -30,7 +30,9 @@ def counts(ask: Ask) -> dict[str, int]:
     """Placeholders of each kind for one row, as far as the configuration tells; one where it does not."""
     found: dict[str, int] = {}
     for kind in ask.placeholders:
-        if kind in ask.giving and ask.takes(*CARRIERS.get(kind, ())):
+        about = kind.split("_")[0]
+        carriers = CARRIERS.get(about, ()) if kind == about else ()
+        if about in ask.giving and (ask.takes(*carriers) or any(n.startswith(kind) for n in ask.given)):
             found[kind] = _expected(ask, kind)
     return found
 
@@ -43,7 +45,13 @@ def _expected(ask: Ask, kind: str) -> int:
         t, h, w = grid(ask, kind)
         return max(1, t * h * w // merge(ask) ** 2)
     if kind == "image":
-        for name in ("mm_tokens_per_image", "image_seq_length", "num_image_tokens", "image_seq_len", "vision_soft_tokens_per_image"):
+        for name in (
+            "mm_tokens_per_image",
+            "image_seq_length",
+            "num_image_tokens",
+            "image_seq_len",
+            "vision_soft_tokens_per_image",
+        ):
             value = sizes.find("image", name)
             if isinstance(value, int) and value > 0:
                 return value

@@ -14,7 +14,9 @@ _FRAMES = 4
 
 def merge(ask: Ask) -> int:
     """Patches along each side that become one token."""
-    return ask.sizes.number("image", "spatial_merge_size", "merge_size", "hidden_stride", default=2)
+    return ask.sizes.number(
+        "image", "spatial_merge_size", "merge_size", "hidden_stride", "downsample_factor", default=2
+    )
 
 
 def patch(ask: Ask) -> int:
@@ -27,7 +29,12 @@ def channels(ask: Ask) -> int:
 
 def image_size(ask: Ask) -> tuple[int, int]:
     found = ask.sizes.pair("image", "image_size", "img_size", "crop_size", "image_resolution", "input_size")
-    return found or (224, 224)
+    h, w = found or (224, 224)
+    scale = getattr(ask.config, "scale_factor", None) or ask.sizes.find("image", "num_windows")
+    if isinstance(scale, int) and scale > 1:  # that many patches along each side become one token, or windows
+        step = scale * patch(ask)
+        return max(1, h // step) * step, max(1, w // step) * step
+    return h, w
 
 
 def grid(ask: Ask, kind: str = "image") -> tuple[int, int, int]:
@@ -49,6 +56,9 @@ def _flattened(ask: Ask, kind: str) -> torch.Tensor:
 
 @makes("pixel_values", "image_pixel_values", "pixel_values_images", "prompt_pixel_values", "codebook_pixel_values")
 def image(ask: Ask) -> torch.Tensor:
+    if ask.takes("spatial_shapes", "pixel_position_ids", "image_position_ids"):
+        _, rows, columns = grid(ask)
+        return floats(ask.batch, rows * columns, channels(ask) * patch(ask) ** 2)
     told = hf_doc.shape(ask, "pixel_values")
     if told is not None and (len(told) != 4 or told[0] != ask.batch):
         return floats(*told)
@@ -85,7 +95,7 @@ def video_grid(ask: Ask) -> torch.Tensor:
     return torch.tensor([grid(ask, "video")] * ask.batch, dtype=torch.long)
 
 
-@makes("image_grid_hw")
+@makes("image_grid_hw", "spatial_shapes")
 def image_grid_flat(ask: Ask) -> torch.Tensor:
     return torch.tensor([grid(ask)[1:]] * ask.batch, dtype=torch.long)
 
@@ -110,6 +120,8 @@ def sizes(ask: Ask) -> torch.Tensor:
 @makes("pixel_mask", "pixel_attention_mask")
 def pixel_mask(ask: Ask) -> torch.Tensor:
     made = image(ask)
+    if made.ndim == 3:
+        return torch.ones(made.shape[:2], dtype=torch.long)
     return torch.ones((made.shape[0], *made.shape[-2:]), dtype=torch.long)
 
 

@@ -39,7 +39,9 @@ Layer = tuple[str, nn.Module]
 
 def words(name: str) -> list[str]:
     """`encoder_hidden_states2` -> encoder, hidden, states, 2."""
-    return [w for w in re.split(r"[^a-z0-9]+|(?<=[a-z])(?=[0-9])", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()) if w]
+    return [
+        w for w in re.split(r"[^a-z0-9]+|(?<=[a-z])(?=[0-9])", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()) if w
+    ]
 
 
 class Known:
@@ -162,7 +164,15 @@ def width_of(m: nn.Module) -> int:
 
 
 def _size(m: nn.Module) -> int | None:
-    for name in ("in_channels", "in_features", "num_embeddings", "input_size", "embed_dim", "num_features", "num_channels"):
+    for name in (
+        "in_channels",
+        "in_features",
+        "num_embeddings",
+        "input_size",
+        "embed_dim",
+        "num_features",
+        "num_channels",
+    ):
         value = getattr(m, name, None)
         if isinstance(value, int):
             return value

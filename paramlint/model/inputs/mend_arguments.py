@@ -17,6 +17,7 @@ from paramlint.model.inputs.known import Known, words
 from paramlint.model.inputs.signature import Argument, arguments
 
 _MOST_ARGS = 4
+_MOST_LISTED = 64
 _NOT_NAMED = (Parameter.POSITIONAL_ONLY, Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 _QUOTED = re.compile(r"[`'\"]([A-Za-z_][\w.]*)[`'\"]")
 
@@ -28,9 +29,9 @@ def candidates(failure: Failure, example: Attempt) -> Iterator[Attempt]:
     yield from _unknown(failure, example, args)
     takes_any = any(a.kind == Parameter.VAR_KEYWORD for a in args.values())
     yield from _keys(failure, example, known, takes_any and not any(a.required for a in args.values()))
-    if any(a.kind == Parameter.VAR_POSITIONAL for a in args.values()) and failure.said("unpack|index out of range|missing"):
-        if len(example.args) < _MOST_ARGS:
-            yield replace(example, args=(*example.args, example.args[-1]) if example.args else (_any(known),))
+    listed = any(a.kind == Parameter.VAR_POSITIONAL for a in args.values()) and len(example.args) < _MOST_ARGS
+    if listed and failure.said("unpack|index out of range|missing"):
+        yield replace(example, args=(*example.args, example.args[-1] if example.args else _any(known)))
     yield from _values(failure, example)
     yield from _missing(failure, example, args, known)
     yield from _restructured(failure, example, args)
@@ -87,6 +88,9 @@ def _keys(failure: Failure, example: Attempt, known: Known, takes_any: bool) -> 
         wanted = [failure.text.strip("'\"")]
     elif failure.kind in ("ValueError", "TypeError", "AssertionError"):
         wanted = [w for w in _QUOTED.findall(failure.text) if w not in example.kwargs and w.isidentifier()]
+    missing = failure.said(r"missing \d+ required (?:positional|keyword-only) arguments?: (.*)")
+    if missing:
+        wanted += _QUOTED.findall(missing[1])
     if "NoneType" in failure.text and failure.deepest is not None:
         local = failure.deepest.local
         wanted += [n for n in failure.deepest.names if n in local and local[n] is None]
@@ -100,9 +104,7 @@ def _keys(failure: Failure, example: Attempt, known: Known, takes_any: bool) -> 
                 yield with_argument(example, owner, {**value, key: guess.tensor(key, "", known)})
 
 
-def _missing(
-    failure: Failure, example: Attempt, args: dict[str, Argument], known: Known
-) -> Iterator[Attempt]:
+def _missing(failure: Failure, example: Attempt, args: dict[str, Argument], known: Known) -> Iterator[Attempt]:
     absent = [a for a in args.values() if a.name not in example.kwargs and a.kind not in _NOT_NAMED]
     absent = absent[len(example.args) :] if example.args else absent
     names = {a.name: a for a in absent}
@@ -134,7 +136,8 @@ def _restructured(failure: Failure, example: Attempt, args: dict[str, Argument])
     """A list for a tensor, a tensor for a list, a dict for a tensor."""
     if failure.kind not in ("TypeError", "AttributeError", "KeyError", "IndexError"):
         return
-    for owner, value in (*enumerate(example.args), *example.kwargs.items()):
+    given: list[tuple[int | str, Any]] = [*enumerate(example.args), *example.kwargs.items()]
+    for owner, value in given:
         if isinstance(value, torch.Tensor) and not _named(failure, owner):
             continue
         yield from _other_forms(failure, example, owner, value)
@@ -145,6 +148,8 @@ def _named(failure: Failure, owner: int | str) -> bool:
 
 
 def _other_forms(failure: Failure, example: Attempt, owner: int | str, value: Any) -> Iterator[Attempt]:
+    if isinstance(value, list) and value and failure.said("list index out of range") and len(value) < _MOST_LISTED:
+        yield with_argument(example, owner, (value * _MOST_LISTED)[:_MOST_LISTED])
     if isinstance(value, (list, tuple)) and value and isinstance(value[0], torch.Tensor):
         one = value[0]
         batched = one.new_empty((len(value), *one.shape)) if one.is_meta else torch.stack(list(value))
@@ -155,8 +160,8 @@ def _other_forms(failure: Failure, example: Attempt, owner: int | str, value: An
         if failure.said("dict|'str'|string ind|must be str|slice|keys|indices must be"):
             keys = [k for f in failure.frames if f.own for k in re.findall(r"\[['\"](\w+)['\"]\]", f.line)]
             if keys:
-                yield with_argument(example, owner, {k: value for k in keys})
+                yield with_argument(example, owner, dict.fromkeys(keys, value))
         if value.ndim > 1 and failure.said("list|tuple|iter"):
-            yield with_argument(example, owner, [v for v in value])
-        if value.ndim <= 1:
+            yield with_argument(example, owner, list(value))
+        if value.ndim <= 1 and failure.said(r"interpreted as an integer|must be int|integer argument|not '?Tensor"):
             yield with_argument(example, owner, 1)

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
-from paramlint.model.inputs.attempt import Attempt, leaves, reshaped, with_leaf
+from paramlint.model.inputs.attempt import Attempt, leaves, with_leaf, with_shape
 from paramlint.model.inputs.failure import Failure
 from paramlint.model.inputs.flow import sources
 from paramlint.model.inputs.known import FRAMES, STACK, TOKENS, Known
@@ -25,6 +25,7 @@ _RANKS = (
     r"expected (\d)d? (?:dim|tensor|input)",
     r"must be (?:a )?(\d)-?d",
     r"tensor with (\d) dim",
+    r"only supports? (\d)-?d",
     r"has to have (\d) dim",
 )
 
@@ -45,7 +46,7 @@ def _mended(failure: Failure, example: Attempt, demands: Iterator[tuple[int, int
         for index in dict.fromkeys(sources(failure.graph, number)):
             tensor = leaves(example)[index]
             target = tensor.ndim + want - have
-            if target != tensor.ndim and 0 < target < 6:
+            if target != tensor.ndim and 0 < target <= 6:
                 yield from of_rank(failure, example, index, target)
 
 
@@ -58,10 +59,12 @@ def of_rank(failure: Failure, example: Attempt, index: int, rank: int) -> Iterat
         # vectors of several layers, or several vectors for a token
         stacked = (shape[0], shape[1], STACK, shape[2])
         ways.insert(0 if index else 1, stacked)
+    elif len(shape) == 4 and rank == 5:
+        ways.append((shape[0], FRAMES, *shape[1:]))
     elif len(shape) == 3 and rank == 5 and index:
         ways.append((shape[0], FRAMES, STACK, shape[1], shape[2]))
     for way in ways:
-        yield with_leaf(example, index, lambda t, to=way: reshaped(t, to))  # type: ignore[misc]
+        yield with_shape(example, index, way)
 
 
 def reranked(shape: tuple[int, ...], rank: int, known: Known) -> tuple[int, ...] | None:
@@ -76,6 +79,7 @@ def reranked(shape: tuple[int, ...], rank: int, known: Known) -> tuple[int, ...]
         (3, 5): (shape[0], channels, FRAMES, side, side),
         (4, 5): (shape[0], channels, FRAMES, *shape[2:]) if have == 4 else (),
         (5, 4): (shape[0], channels, *shape[3:]) if have == 5 else (),
+        (5, 6): (shape[0], STACK, *shape[1:]),
         (4, 3): (shape[0], TOKENS, channels),
         (5, 3): (shape[0], TOKENS, channels),
         (2, 3): (shape[0], TOKENS, channels),
@@ -98,7 +102,7 @@ def _demands(failure: Failure) -> Iterator[tuple[int, int]]:
         number = failure.node(given)
         if frame.module is not None and number is not None:
             want = _rank(frame.module)
-            if want is not None and given.ndim != want:
+            if want is not None and isinstance(given, torch.Tensor) and given.ndim != want:
                 yield number, want
             break
     want = None
@@ -118,7 +122,9 @@ def _demands(failure: Failure) -> Iterator[tuple[int, int]]:
 
 
 def _unlikely(failure: Failure) -> Iterator[tuple[int, int]]:
-    if failure.kind == "IndexError" or failure.said("dimension|too many indices|out of range") and not failure.said("broadcast a dimension"):
+    if failure.kind == "IndexError" or (
+        failure.said("dimension|too many indices|out of range") and not failure.said("broadcast a dimension")
+    ):
         for number, tensor in at_hand(failure):
             yield number, tensor.ndim + 1
         for number, tensor in at_hand(failure):
@@ -154,7 +160,13 @@ def of_dtype(failure: Failure, example: Attempt) -> Iterator[Attempt]:
     numbers += [n for n, _ in at_hand(failure)]
     indices = list(dict.fromkeys(i for n in numbers for i in sources(failure.graph, n)))
     tensors = leaves(example)
-    if "indices" in text or "offsets" in text or "used as indices" in text or ("float" in text and "index" in text) or "bincount" in text:
+    if (
+        "indices" in text
+        or "offsets" in text
+        or "used as indices" in text
+        or ("float" in text and "index" in text)
+        or "bincount" in text
+    ):
         for i in indices:
             if tensors[i].dtype == torch.bool:
                 yield with_leaf(example, i, lambda t: t.long())
@@ -162,7 +174,9 @@ def of_dtype(failure: Failure, example: Attempt) -> Iterator[Attempt]:
             if tensors[i].dtype.is_floating_point:
                 yield with_leaf(example, i, _integers)
         return
-    if not any(w in text for w in ("dtype", "scalar type", "bool", "floating", "input type", "not implemented for", "cast")):
+    if not any(
+        w in text for w in ("dtype", "scalar type", "bool", "floating", "input type", "not implemented for", "cast")
+    ):
         return
     for i in indices:
         dtype = tensors[i].dtype
@@ -183,5 +197,3 @@ def _integers(t: torch.Tensor) -> torch.Tensor:
 def _number(failure: Failure) -> torch.dtype:
     """The dtype that the model counts in."""
     return next((p.dtype for p in failure.model.parameters() if p.dtype.is_floating_point), torch.float32)
-
-

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -12,9 +13,9 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
-from paramlint.model.inputs.attempt import Attempt, leaves, owners, reshaped, resized, with_leaf
+from paramlint.model.inputs.attempt import Attempt, leaves, owners, resized, with_leaf, with_shape, with_size
 from paramlint.model.inputs.failure import Failure
-from paramlint.model.inputs.flow import Wish, wishes
+from paramlint.model.inputs.flow import Wish, sources, wishes
 from paramlint.model.inputs.known import TOKENS, width_of
 from paramlint.model.trace import kinds
 from paramlint.model.trace.graph import Node
@@ -25,13 +26,42 @@ Demand = tuple[int, int, int]  # node, dimension, the size it should have had
 
 def candidates(failure: Failure, example: Attempt) -> Iterator[Attempt]:
     """Examples with one size changed, the likeliest first."""
-    for demand in (*_of_layer(failure), *_of_operation(failure), *_of_message(failure)):
+    demands = dict.fromkeys((*_of_layer(failure), *_of_operation(failure)))
+    ways = [_granted(failure, example, demand) for demand in demands]
+    while ways:  # by turns: of several sizes that do not fit only one may be wrong
+        for way in list(ways):
+            found = next(way, None)
+            if found is None:
+                ways.remove(way)
+            else:
+                yield found
+    yield from _several(failure, example)
+    for demand in _of_message(failure):
         yield from _granted(failure, example, demand)
+
+
+def _several(failure: Failure, example: Attempt) -> Iterator[Attempt]:
+    """More numbers for each sample, where each of them is made into a vector."""
+    node = failure.operation
+    if node is None or node.op not in kinds.PRODUCTS:
+        return
+    for number, dim, want in _of_product(node):
+        have = failure.graph.nodes[number].shape[dim]
+        if want % have or not 2 <= want // have <= 64:
+            continue
+        tensors = leaves(example)
+        for i in sources(failure.graph, number):
+            if tensors[i].ndim == 1:
+                yield with_shape(example, i, (tensors[i].shape[0], want // have))
+            elif tensors[i].ndim == 2 and i:
+                yield with_size(example, i, 1, tensors[i].shape[1] * (want // have))
 
 
 def asked(failure: Failure, example: Attempt) -> Iterator[Attempt]:
     """Arguments of the shape that the message tells: "`position_ids` must be of shape (tokens, 3)"."""
-    said = failure.said(r"[`'\"]?(\w+)[`'\"]? (?:must|should|has to|needs to|is expected)[^()\[\]]*[(\[]([\w\s,.*]+)[)\]]")
+    said = failure.said(
+        r"[`'\"]?(\w+)[`'\"]? (?:must|should|has to|needs to|is expected)[^()\[\]]*[(\[]([\w\s,.*]+)[)\]]"
+    )
     if said and "," in said[2]:
         dims = [d.strip() for d in said[2].split(",") if d.strip()]
         for i, (owner, t) in enumerate(zip(owners(example), leaves(example), strict=True)):
@@ -39,7 +69,7 @@ def asked(failure: Failure, example: Attempt) -> Iterator[Attempt]:
                 old = list(t.shape)[-len(dims) :]
                 old = [TOKENS] * (len(dims) - len(old)) + old
                 shape = tuple(int(d) if d.isdecimal() else n for d, n in zip(dims, old, strict=True))
-                yield with_leaf(example, i, lambda t: reshaped(t, shape))
+                yield with_shape(example, i, shape)
     said = failure.said(r"divisible by (\d+)|multiple of (\d+)")
     if said:
         step = int(said[1] or said[2])
@@ -48,14 +78,14 @@ def asked(failure: Failure, example: Attempt) -> Iterator[Attempt]:
                 for times in (1, 2, 4, 8, 16):
                     yield _sides(example, i, step * times)
             elif t.ndim == 3 and 0 < step <= 1 << 16:
-                yield with_leaf(example, i, lambda t: resized(t, 1, -(-t.shape[1] // step) * step))
-                yield with_leaf(example, i, lambda t: resized(t, 2, -(-t.shape[2] // step) * step))
+                yield with_size(example, i, 1, -(-t.shape[1] // step) * step)
+                yield with_size(example, i, 2, -(-t.shape[2] // step) * step)
 
 
 def _granted(failure: Failure, example: Attempt, demand: Demand) -> Iterator[Attempt]:
     found = list(wishes(failure.graph, *demand))
     # the first argument is the data that others are to fit
-    for wish in sorted(found, key=lambda w: (w.dim == 0, w.index == 0, w.hops)):
+    for wish in sorted(found, key=lambda w: (w.dim == 0, w.given == 0, w.hops)):
         yield from changed(example, wish)
 
 
@@ -67,13 +97,12 @@ def alike(failure: Failure, example: Attempt) -> Iterator[Attempt]:
     tensors = leaves(example)
     for i in named[1:]:
         if tensors[i].shape != tensors[named[0]].shape:
-            shape = tuple(tensors[named[0]].shape)
-            yield with_leaf(example, i, lambda t: reshaped(t, shape))
+            yield with_shape(example, i, tuple(tensors[named[0]].shape))
 
 
 def changed(example: Attempt, wish: Wish) -> Iterator[Attempt]:
     """The example with a wish fulfilled. Sides of images change together, to common sizes first."""
-    tensor = leaves(example)[wish.index]
+    tensor = leaves(example)[wish.given]
     if wish.size > 1 << 20 or wish.dim >= tensor.ndim:
         return
     spatial = wish.dim >= 2 and tensor.ndim >= 4 and tensor.dtype.is_floating_point
@@ -81,8 +110,8 @@ def changed(example: Attempt, wish: Wish) -> Iterator[Attempt]:
         exact = wish.size
         for size in dict.fromkeys((min(_COMMON, key=lambda c: abs(c - exact)), exact)):
             if size * 4 > exact and size < exact * 4:
-                yield _sides(example, wish.index, size)
-    yield with_leaf(example, wish.index, lambda t: resized(t, wish.dim, wish.size))
+                yield _sides(example, wish.given, size)
+    yield with_size(example, wish.given, wish.dim, wish.size)
 
 
 def _sides(example: Attempt, index: int, size: int) -> Attempt:
@@ -94,27 +123,29 @@ def other_sizes(failure: Failure, example: Attempt) -> Iterator[Attempt]:
     for i, t in enumerate(leaves(example)):
         if t.ndim == 5 and t.dtype.is_floating_point:
             for size in (9, 5, 4, 16, 1):
-                yield with_leaf(example, i, lambda t, s=size: resized(t, 2, s))  # type: ignore[misc]
+                yield with_size(example, i, 2, size)
     for i, t in enumerate(leaves(example)):
         if t.ndim >= 4 and t.shape[-1] == t.shape[-2] and t.dtype.is_floating_point:
             for size in (224, 256, 64, 128, 32, 28, 512, 384, 96, 299, 16, 1024):
                 if size != t.shape[-1]:
                     yield _sides(example, i, size)
-    if not any(n in failure.text.lower() for n in ("size", "shape", "dim", "length", "small", "divi", "split", "kernel")):
+    if not any(
+        n in failure.text.lower() for n in ("size", "shape", "dim", "length", "small", "divi", "split", "kernel")
+    ):
         return
     for i, t in enumerate(leaves(example)):
         if t.ndim == 3 and t.dtype.is_floating_point:
             for dim in (2, 1):
                 for size in (64, 256, 1024, 4096, 16000):
                     if t.shape[dim] < size:
-                        yield with_leaf(example, i, lambda t, d=dim, s=size: resized(t, d, s))  # type: ignore[misc]
+                        yield with_size(example, i, dim, size)
 
 
 def _of_layer(failure: Failure) -> Iterator[Demand]:
     """What the innermost layer that was entered reads, against what it was given."""
     for frame in reversed(failure.frames):
         module = frame.module
-        if module is None or module is failure.model and not frame.local.get("input"):
+        if module is None or (module is failure.model and "input" not in frame.local):
             continue
         given = frame.local.get("input", frame.local.get("x", frame.local.get("hidden_states")))
         number = failure.node(given)
@@ -255,11 +286,11 @@ def _of_message(failure: Failure) -> Iterator[Demand]:
         r"\((\d+)\)\D+\((\d+)\)",
         r"(\d+)\D+(?:!=|not equal to|doesn't match|does not match|must match)\D*(\d+)",
     ):
-        for m in failure.said(pattern),:
+        for m in (failure.said(pattern),):
             if m:
                 pairs.append((int(m[1]), int(m[2])))
     shapes = [[int(n) for n in re.findall(r"\d+", m)] for m in re.findall(r"[\[(]([\d, ]+)[\])]", failure.text)]
-    for a, b in zip(shapes, shapes[1:], strict=False):
+    for a, b in pairwise(shapes):
         if len(a) == len(b) > 1:
             pairs += [pair for pair in zip(b, a, strict=True) if pair[0] != pair[1]]
     for want, got in dict.fromkeys(pairs):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 from torch import nn
@@ -16,6 +17,7 @@ from paramlint.model.trace.graph import Graph
 
 _NUMBERS = re.compile(r"[\d\[\], x]+")
 _WAYS = 8  # in which one failure may be mended
+_IDLE = 12  # mends without any help
 _MOST = 1 << 26  # elements of an example
 
 
@@ -35,18 +37,22 @@ def repaired(model: nn.Module, example: Example, error: BaseException, graph: Gr
             pass
         else:
             better: Example | None = repair_hf.repaired(model, example, error, graph)
-            if better is not None:
+            if better is not None or repair_hf.hopeless(error):
                 return better
     before = attempt(example)
     tried = before.tried | {before.key}
     failure = Failure(model, error, graph)
-    if not _farther(failure.reached, before.reached):
+    farther = _farther(failure.reached, before.reached)
+    idle = 0 if farther else before.idle + 1
+    if idle > _IDLE:
+        return None
+    if not farther:
         # no better than before: another way to mend what was wrong then
         for i, other in enumerate(before.others):
             if other.key not in tried:
-                return replace(other, tried=tried, reached=before.reached, others=before.others[i + 1 :])
+                return replace(other, tried=tried, reached=before.reached, others=before.others[i + 1 :], idle=idle)
     found: dict[str, Attempt] = {}
-    for mended in _candidates(failure, before):
+    for mended in _without_errors(_candidates(failure, before)):
         if mended.key not in tried and sum(t.numel() for t in leaves(mended)) <= _MOST:
             found.setdefault(mended.key, mended)
         if len(found) > _WAYS:
@@ -54,7 +60,13 @@ def repaired(model: nn.Module, example: Example, error: BaseException, graph: Gr
     if not found:
         return None
     best, *others = found.values()
-    return replace(best, tried=tried, reached=failure.reached, others=tuple(others))
+    return replace(best, tried=tried, reached=failure.reached, others=tuple(others), idle=idle)
+
+
+def _without_errors(ways: Iterator[Attempt]) -> Iterator[Attempt]:
+    """The ways that there are before one cannot be made: an odd model must not end the command."""
+    with suppress(Exception):
+        yield from ways
 
 
 def _farther(now: tuple[int, int, str], before: tuple[int, int, str]) -> bool:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import linecache
 import re
 from collections.abc import Iterator
+from math import isqrt
 from types import FrameType
 
 import torch
 from torch import nn
 
+from paramlint.model.inputs import hf_audio, hf_vision
 from paramlint.model.inputs.example import Example
 from paramlint.model.inputs.hf import configured
 from paramlint.model.inputs.hf_ask import MAKERS, Ask
@@ -25,11 +27,16 @@ def repaired(model: nn.Module, example: Example, error: BaseException, graph: Gr
     if not configured(model):
         return None
     ask = Ask(model, batch=_batch_of(example))
-    for rule in (_placeholders, _unasked, _batch, _named, _none, _dimensions, _size, _pieces, _mono):
+    for rule in (_placeholders, _unasked, _batch, _named, _none, _dimensions, _size, _pieces, _mono, _turned, _rows):
         better = rule(ask, example, error)
         if better is not None:
             return better
     return None
+
+
+def hopeless(error: BaseException) -> bool:
+    """Whether no other shape would help: placeholders and features are counted by the model itself."""
+    return isinstance(error, ValueError) and _MISMATCH.search(str(error)) is not None
 
 
 def _batch_of(example: Example) -> int:
@@ -48,7 +55,11 @@ def _placeholders(ask: Ask, example: Example, error: BaseException) -> Example |
         return None
     features = int(match[2])
     rows = example.kwargs["input_ids"].shape[0]
-    kind = next((k for k in ask.placeholders if k in text.lower()), None)
+    token = re.search(r"token id (\d+)", text)
+    if token:
+        kind = next((k for k, t in ask.placeholders.items() if t == int(token[1])), None)
+    else:
+        kind = next((k for k in ask.placeholders if k in text.lower()), None)
     if kind is None and len(ask.placeholders) == 1:
         kind = next(iter(ask.placeholders))
     if kind is None or features % rows:
@@ -156,6 +167,12 @@ def _dimensions(ask: Ask, example: Example, error: BaseException) -> Example | N
 def _size(ask: Ask, example: Example, error: BaseException) -> Example | None:
     """An image of the size that the model names, or a larger one where it says that this one is too small."""
     told = re.search(r"(\d+)(?:\D{1,3}(\d+))?\D{1,4}doesn't match model[^\d]*(\d+)(?:\D{1,3}(\d+))?", str(error))
+    places = re.search(r"[Nn]umber of patches \d+ .*?\[(\d+)", str(error), re.S)
+    if places and "pixel_values" in example.kwargs:
+        side = isqrt(int(places[1])) * hf_vision.patch(ask)
+        given = example.kwargs["pixel_values"]
+        if given.shape[-1] != side:
+            return example.with_kwargs(pixel_values=given.new_empty((*given.shape[:-2], side, side)))
     if told:
         h, w = int(told[1]), int(told[2] or told[1])
         right_h, right_w = int(told[3]), int(told[4] or told[3])
@@ -169,7 +186,9 @@ def _size(ask: Ask, example: Example, error: BaseException) -> Example | None:
         return None
     for key, given in example.kwargs.items():
         if isinstance(given, torch.Tensor) and key.startswith("pixel_values") and 2048 > given.shape[-1] > 32:
-            return example.with_kwargs(**{key: given.new_empty((*given.shape[:-2], *(2 * d for d in given.shape[-2:])))})
+            return example.with_kwargs(
+                **{key: given.new_empty((*given.shape[:-2], *(2 * d for d in given.shape[-2:])))}
+            )
     return None
 
 
@@ -186,8 +205,45 @@ def _pieces(ask: Ask, example: Example, error: BaseException) -> Example | None:
 
 
 def _mono(ask: Ask, example: Example, error: BaseException) -> Example | None:
-    """A waveform with its one channel."""
+    """A waveform with its one channel, and as long as the model can cut it."""
+    image = example.kwargs.get("pixel_values")
+    if ("channel" in str(error) or "or 4D" in str(error)) and isinstance(image, torch.Tensor) and image.ndim == 5:
+        return example.with_kwargs(pixel_values=image[:, 0])  # one frame is an image
     given = example.kwargs.get("input_values")
+    step = re.search(r"not a multiple of (\d+)", str(error))
+    if step and isinstance(given, torch.Tensor) and given.shape[-1] % int(step[1]):
+        length = (given.shape[-1] // int(step[1]) + 1) * int(step[1])
+        return example.with_kwargs(input_values=given.new_empty((*given.shape[:-1], length)))
     if "channel" in str(error) and isinstance(given, torch.Tensor) and given.ndim == 2:
         return example.with_kwargs(input_values=given.unsqueeze(1))
+    return None
+
+
+def _turned(ask: Ask, example: Example, error: BaseException) -> Example | None:
+    """A spectrogram with its bands where they are read: last for a linear map, second for a convolution."""
+    given = example.kwargs.get("input_features")
+    if not isinstance(given, torch.Tensor) or given.ndim != 3 or not isinstance(error, RuntimeError):
+        return None
+    text, last = str(error), given.shape[-1] == hf_audio.bands(ask)
+    if (last and "channel" in text) or (not last and ("normalized_shape" in text or "reduction dim" in text)):
+        return example.with_kwargs(input_features=given.new_empty((given.shape[0], given.shape[2], given.shape[1])))
+    return None
+
+
+def _rows(ask: Ask, example: Example, error: BaseException) -> Example | None:
+    """As many patches as there are places for them, and a token of each codebook where each has an offset."""
+    told = re.search(r"length (\d+) at -1! .*torch.Size\(\[([\d, ]+)\]\).*broadcastable to \[([\d, ]+)\]", str(error))
+    if told is None:
+        return None
+    length, other = int(told[1]), [int(n) for n in told[3].split(", ")]
+    ids, image = example.kwargs.get("input_ids"), example.kwargs.get("pixel_values")
+    if isinstance(ids, torch.Tensor) and list(ids.shape) == other and told[2] == told[1]:
+        return example.with_kwargs(input_ids=ids.unsqueeze(-1).repeat(*[1] * ids.ndim, length))
+    if isinstance(image, torch.Tensor) and hf_vision.flat(ask) and told[2] == told[1] and len(other) == 1:
+        rows = image.shape[0]
+        if rows == length:
+            return example.with_kwargs(pixel_values=image.new_empty((other[0], *image.shape[1:])))
+        each = other[0] // rows
+        if each and other[0] % rows == 0 and length % each == 0 and length // each != rows:
+            return example.with_kwargs(pixel_values=image.new_empty((length // each, *image.shape[1:])))
     return None

@@ -15,6 +15,7 @@ from paramlint.model.inputs.attempt import Attempt
 from paramlint.model.inputs.example import Example
 from paramlint.model.inputs.known import Known
 
+_ALONE = 3  # optional arguments that are tried without the others
 _NEVER = frozenset("self return_dict output_attentions output_hidden_states use_cache".split())
 
 
@@ -52,7 +53,11 @@ def _said(annotation: Any) -> str:
     if annotation is inspect.Parameter.empty:
         return ""
     if isinstance(annotation, type) and not hasattr(annotation, "__args__"):
-        return annotation.__name__ if annotation.__module__ == "builtins" else f"{annotation.__module__}.{annotation.__name__}"
+        return (
+            annotation.__name__
+            if annotation.__module__ == "builtins"
+            else f"{annotation.__module__}.{annotation.__name__}"
+        )
     text = str(annotation).strip("'\"")
     if text.startswith("typing.Optional[") and text.endswith("]"):
         text = text[len("typing.Optional[") : -1]
@@ -72,11 +77,13 @@ def starts(model: nn.Module) -> Iterator[Example]:
             yield Attempt()  # the keys that are missed are added one by one
         return
     yield _with(known, needed, needed)
-    optional = [a for a in plain if a not in needed and a.default is None and guess.optional_worth_trying(a.name, a.annotation)]
+    optional = [
+        a for a in plain if a not in needed and a.default is None and guess.optional_worth_trying(a.name, a.annotation)
+    ]
     if optional:
         yield _with(known, needed, [*needed, *optional])
         if len(optional) > 1:
-            for a in optional[:6]:
+            for a in optional[:_ALONE]:
                 yield _with(known, needed, [*needed, a])
     if any(_differs_in_training(m) for m in model.modules()):
         first = _with(known, needed, needed)

@@ -21,7 +21,7 @@ def answer(func: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any
     Raises:
         Exception: whatever the operation itself raises, where no right-shaped answer can be found.
     """
-    if _on_meta(args):
+    if name in _PARTICULAR and _on_meta(args):
         given = _GIVEN.get(name)
         if given is not None:
             return given(values, *args, **kwargs)
@@ -152,7 +152,19 @@ def _grouped_mm(a: torch.Tensor, b: torch.Tensor, *rest: Any, **named: Any) -> t
     return torch.empty(shape, dtype=a.dtype, device="meta")
 
 
-_SPECIAL = {"_grouped_mm": _grouped_mm}
+def _split(data: torch.Tensor, sizes: Any, dim: int = 0) -> list[torch.Tensor]:
+    """Groups (the tokens of each expert) whose sizes are unknown were guessed to be alike: they share what there is."""
+    total, parts = data.shape[dim], len(sizes)
+    if parts < 4 or len(set(sizes)) > 1 or total < parts:
+        raise RuntimeError(
+            f"split_with_sizes expects split_sizes to sum exactly to {total} (input tensor's size at dimension {dim}), "
+            f"but got split_sizes={list(sizes)}"
+        )
+    shared = [total // parts + (i < total % parts) for i in range(parts)]
+    return list(torch.ops.aten.split_with_sizes.default(data, shared, dim))
+
+
+_SPECIAL: dict[str, Callable[..., Any]] = {"_grouped_mm": _grouped_mm, "split_with_sizes": _split}
 
 
 def _nms(values: Values, boxes: torch.Tensor, *rest: Any) -> torch.Tensor:
@@ -180,3 +192,4 @@ def _packed(
 
 # operators that have no kernel on meta, or one for sizes that are not known
 _GIVEN: dict[str, Callable[..., Any]] = {"nms": _nms, "roi_align": _roi_align, "_pack_padded_sequence": _packed}
+_PARTICULAR = frozenset(_GIVEN) | _ASK_VALUES | _INDEXED

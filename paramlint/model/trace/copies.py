@@ -18,8 +18,10 @@ from paramlint.model.facts import unwrapped
 
 Blank = Callable[[torch.Tensor], torch.Tensor]
 
-_ATOMS = (type(None), bool, int, float, complex, str, bytes, type, torch.dtype, torch.device, torch.Size, types.ModuleType,
-          types.BuiltinFunctionType, type(Ellipsis), range, slice, torch.layout, torch.memory_format)  # fmt: skip
+_ATOMS = (
+    type(None), bool, int, float, complex, str, bytes, range, slice, type(Ellipsis), type, types.ModuleType,
+    types.BuiltinFunctionType, torch.dtype, torch.device, torch.Size, torch.layout, torch.memory_format,
+)  # fmt: skip
 
 
 class Copier:

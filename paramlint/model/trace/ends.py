@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from paramlint.model.trace import kinds
+from paramlint.model.trace.meets import Meetings, chosen, distributions
 from paramlint.model.trace.pairs import adapters
+from paramlint.model.trace.parts import divided
 from paramlint.model.trace.reading import ACTIVATION, Product, Reading
 from paramlint.parameter import Use
 
 _SIDE_BY_SIDE = 4  # heads that may be averaged or compared in one output
+_FEW = 8  # features that are scores themselves, where one more map weighs them
+_NARROW = 4  # a side below it is none to orthogonalise: timm's Muon leaves such to AdamW
 _COORDINATES = 32  # features of constants that are no hidden states: coordinates, distances
 _READERS = 4  # maps that may read one raw input side by side; a context is read by some in every layer
 
@@ -19,9 +24,17 @@ def maps(reading: Reading) -> Iterator[tuple[int, Use]]:
     follow = feeding(reading)
     heads = _heads(reading, follow)
     raw = _raw_inputs(reading, follow)
-    choosing = _choosing(reading)
+    choosing = chosen(reading)
+    tables = distributions(reading)
+    meetings = Meetings(reading)
     thin = adapters(reading)
+    divisions = divided(reading)
+    scores = set(tables.values())
     for m in reading.products:
+        number = m.node.number
+        if number in tables:
+            yield from ((p, Use("lookup", m.operand, m.node.op, index="data")) for p in m.weights)
+            continue
         convolution = m.node.op in kinds.CONVOLUTIONS
         use = Use(
             op="convolution" if convolution else "matmul",
@@ -29,15 +42,17 @@ def maps(reading: Reading) -> Iterator[tuple[int, Use]]:
             function=m.node.op,
             batch_dims=int(m.batched),
             groups=int(m.node.details.get("groups") or 1) if convolution else 1,
-            from_input=m.fresh and bool(reading.inputs[m.data] & raw),
+            from_input=m.fresh and bool(reading.inputs[m.data] & raw) and not meetings.attention(m),
             on_constants=m.on_constants and m.fan_in <= _COORDINATES,
-            to_output=m.node.number in heads,
-            feeds=follow[m.node.number],
-            chooses=m.node.number in choosing,
-            adapts=m.node.number in thin,
+            to_output=number in heads or number in scores,
+            feeds=follow[number] and number not in scores,
+            chooses=number in choosing,
+            adapts=number in thin,
+            narrow=min(m.fan_in, m.fan_out) < _NARROW,
         )
         for p in m.weights:
-            yield p, use
+            division = divisions.get(p)
+            yield p, use if division is None else replace(use, parts=division.parts, repeats=division.repeats)
 
 
 def feeding(reading: Reading) -> list[bool]:
@@ -65,7 +80,17 @@ def _heads(reading: Reading, follow: list[bool]) -> set[int]:
             continue
         if not any(follow[i] or repeated & set(reading.product_at[i].weights) for i in frontier):
             found |= frontier
+            for i in frontier:
+                found |= _weighed(reading, reading.product_at[i])
     return found
+
+
+def _weighed(reading: Reading, last: Product) -> set[int]:
+    """Where the last map only weighs a few features into one, what gives these is the head."""
+    if last.fan_out > 1 or last.fan_in > _FEW:
+        return set()
+    frontier, _ = _frontier(reading, last.data)
+    return frontier
 
 
 def _dead_ends(reading: Reading, follow: list[bool]) -> set[int]:
@@ -80,7 +105,9 @@ def _dead_ends(reading: Reading, follow: list[bool]) -> set[int]:
         if arrives[node.number]:
             for q in node.parents:
                 arrives[q] = True
-    return {i for i in reading.product_at if not follow[i] and not arrives[i]}
+    inside = {m.shape for m in reading.products if follow[m.node.number]}
+    # of the shape of maps inside, it is rather the end of a last block that was not asked for
+    return {i for i, m in reading.product_at.items() if not follow[i] and not arrives[i] and m.shape not in inside}
 
 
 def _frontier(reading: Reading, result: int) -> tuple[set[int], bool]:
@@ -97,10 +124,10 @@ def _frontier(reading: Reading, result: int) -> tuple[set[int], bool]:
         elif i in reading.lookups:
             looked_up = True
         else:
-            stack.extend(
-                q for q in reading.graph.nodes[i].parents
-                if reading.graph.nodes[q].carries and reading.status[q] == ACTIVATION
-            )  # fmt: skip
+            node = reading.graph.nodes[i]
+            onward = [q for q in node.parents if reading.graph.nodes[q].carries and reading.status[q] == ACTIVATION]
+            if len(onward) < 2 or node.op not in kinds.PRODUCTS:  # activations compared with one another are no scores
+                stack.extend(onward)
     return frontier, looked_up
 
 
@@ -122,36 +149,3 @@ def _raw_inputs(reading: Reading, follow: list[bool]) -> int:
                 if reading.inputs[a] and not reading.touched[a] and reading.touched[b]:
                     bits &= ~reading.inputs[a]
     return bits
-
-
-def _choosing(reading: Reading) -> set[int]:
-    """Products whose features are compared, and the largest picked: routers."""
-    nodes = reading.graph.nodes
-    picked: set[int] = set()
-    for node in nodes:
-        if node.op not in kinds.CHOICES or not node.parents:
-            continue
-        dim = node.details.get("dim")
-        shape = node.reads[0].shape
-        if not shape or (dim is not None and dim not in (-1, len(shape) - 1)):
-            continue
-        product = _scored(reading, node.parents[0], shape[-1])
-        if product is not None and reading.live[node.number]:
-            picked.add(product.node.number)
-    return picked
-
-
-def _scored(reading: Reading, number: int, choices: int) -> Product | None:
-    """The one product of that many features whose scores these are."""
-    stack, seen = [(number, 0)], set()
-    while stack:
-        i, depth = stack.pop()
-        if i in seen or depth > 12:
-            continue
-        seen.add(i)
-        product = reading.product_at.get(i)
-        if product is not None:
-            return product if product.node.shape and product.node.shape[-1] == choices else None
-        node = reading.graph.nodes[i]
-        stack.extend((q, depth + 1) for q in node.parents if reading.graph.nodes[q].carries)
-    return None

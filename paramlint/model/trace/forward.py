@@ -21,11 +21,12 @@ from paramlint.model.inputs.repair import repaired
 from paramlint.model.trace import ladder, reading
 from paramlint.model.trace.allow import allowed
 from paramlint.model.trace.graph import Graph
+from paramlint.model.trace.left_behind import as_it_was, taken_back
 from paramlint.model.trace.memo import without_dynamo
 from paramlint.model.trace.stand_in import answering
 from paramlint.model.trace.tape import Tape, TooLong
 from paramlint.model.trace.twin import NotReady, Twin
-from paramlint.model.trace.watch import entered, random_state, values_told
+from paramlint.model.trace.watch import entered, random_state, uncollected, values_told
 from paramlint.parameter import Pass, Use
 
 _REPAIRS = 24
@@ -53,49 +54,52 @@ def trace(model: nn.Module, given: Example | None = None, patience: float = _PAT
     """
     found = Traced()
     end = time.monotonic() + patience
-    with random_state(), allowed(), warnings.catch_warnings(), without_dynamo():
+    with random_state(), allowed(), warnings.catch_warnings(), without_dynamo(), taken_back(model):
         warnings.simplefilter("ignore")
         try:
-            twin = Twin(model)
+            with uncollected():
+                twin = Twin(model)
         except Exception as error:
             found.passes.append(Pass("", stopped=_said(error)))
             return found
         shapes = [tuple(p.shape) for p in twin.parameters]
-        before = list(twin.module.parameters())
         for example in [given] if given is not None else starts(twin.module):
-            graph, pass_ = _persevere(twin, example, end, mend=given is None)
-            _add(found, graph, pass_, shapes, example)
+            _add(found, *_persevere(twin, example, end, mend=given is None), shapes)
             if time.monotonic() > end or len(found.uses) == len(shapes):
                 break
-        found.appeared = tuple(_appeared(twin.module, before))
     return found
 
 
-def _appeared(module: nn.Module, before: Sequence[nn.Parameter]) -> Iterator[str]:
+def _appeared(module: nn.Module, known: set[int]) -> Iterator[str]:
     """The trainable parameters that were not there before."""
-    known = set(map(id, before))
     for path, m in walk(module):
         for name, p in m._parameters.items():
             if p is not None and p.requires_grad and id(p) not in known:
                 yield f"{path}.{name}" if path else name
 
 
-def _add(found: Traced, graph: Graph, pass_: Pass, shapes: Sequence[tuple[int, ...]], example: Example) -> None:
-    found.passes.append(pass_)
-    found.ran |= graph.ran
+def _add(found: Traced, outcome: _Outcome, rung: ladder.Rung, shapes: Sequence[tuple[int, ...]]) -> None:
+    example, stopped = outcome.example, "" if outcome.error is None else _said(outcome.error)
+    found.passes.append(Pass(example.label, rung.how, stopped, ladder.answered(rung)))
+    found.ran |= outcome.graph.ran
+    found.appeared = tuple(dict.fromkeys((*found.appeared, *outcome.appeared)))
     hidden = frozenset(i for i, (name, _) in enumerate(_flat(example)) if name in example.hidden)
-    for p, uses in reading.uses(graph, shapes, hidden).items():
-        found.uses.setdefault(p, {}).update(dict.fromkeys(uses))
+    with uncollected():
+        for p, uses in reading.uses(outcome.graph, shapes, hidden).items():
+            found.uses.setdefault(p, {}).update(dict.fromkeys(uses))
 
 
 @dataclass
 class _Outcome:
-    """What became of a pass. `guessed` says that values were asked for which were made up."""
+    """What became of a pass. `guessed` says that values were asked for which were made up; `appeared` are the names of
+    parameters that the forward made.
+    """
 
     example: Example
     graph: Graph
     error: BaseException | None
     guessed: bool
+    appeared: tuple[str, ...] = ()
 
     def beats(self, other: _Outcome | None) -> bool:
         if other is None or self.graph.complete != other.graph.complete:
@@ -103,8 +107,8 @@ class _Outcome:
         return len(self.graph.nodes) >= len(other.graph.nodes)
 
 
-def _persevere(twin: Twin, example: Example, end: float, *, mend: bool) -> tuple[Graph, Pass]:
-    """The pass that came farthest, on this example or what became of it when it was mended, on one rung or another."""
+def _persevere(twin: Twin, example: Example, end: float, *, mend: bool) -> tuple[_Outcome, ladder.Rung]:
+    """The pass that came farthest, on this example or what became of it when it was mended, and the rung it was on."""
     rung: ladder.Rung | None = _FIRST
     best: tuple[_Outcome, ladder.Rung] | None = None
     while rung is not None:
@@ -116,9 +120,7 @@ def _persevere(twin: Twin, example: Example, end: float, *, mend: bool) -> tuple
         example = best[0].example
         rung = ladder.higher(twin, rung, outcome.error, guessed=outcome.guessed)
     assert best is not None
-    outcome, rung = best
-    stopped = "" if outcome.error is None else _said(outcome.error)
-    return outcome.graph, Pass(outcome.example.label, rung.how, stopped, ladder.answered(rung))
+    return best
 
 
 def _mended(twin: Twin, example: Example, end: float, rung: ladder.Rung, *, mend: bool) -> _Outcome:
@@ -142,7 +144,10 @@ def run(twin: Twin, example: Example, end: float = inf, rung: ladder.Rung = _FIR
     """One pass: the graph of what was done, and what ended it before its end, if anything did."""
     ran: set[str] = set()
     error: BaseException | None = None
+    appeared: tuple[str, ...] = ()
     with ExitStack() as stack:
+        stack.enter_context(uncollected())
+        stack.enter_context(as_it_was(twin.module))
         stack.enter_context(_mode(twin.module, example.training))
         stack.enter_context(entered(twin.module, ran))
         stack.enter_context(torch.no_grad())
@@ -153,6 +158,7 @@ def run(twin: Twin, example: Example, end: float = inf, rung: ladder.Rung = _FIR
         inputs = _placed(example, tape, ground)
         stack.enter_context(values_told(tape.values))
         stack.enter_context(answering(twin.module, tape, ladder.answers_of(rung)))
+        known = set(map(id, twin.module.parameters()))
         stack.enter_context(tape)
         try:
             out = twin.module(*inputs.args, **inputs.kwargs)
@@ -160,8 +166,9 @@ def run(twin: Twin, example: Example, end: float = inf, rung: ladder.Rung = _FIR
             tape.returned(_tensors(out))
         except (Exception, SystemExit, TooLong) as e:
             error = e
+        appeared = tuple(_appeared(twin.module, known))
     tape.graph.ran = frozenset(ran)
-    return _Outcome(example, tape.graph, error, tape.values.guessed)
+    return _Outcome(example, tape.graph, error, tape.values.guessed, appeared)
 
 
 def _flat(example: Example) -> list[tuple[str, torch.Tensor]]:

@@ -14,8 +14,8 @@ _MOST = 1 << 14  # elements
 def initial(root: nn.Module, known: set[int]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Integer buffers on meta, with the values that they start with.
 
-    Strides and paddings kept as buffers steer a forward, and position numbers are looked up. A model that can write them
-    again, with a method `_init_weights(module)` as that of Hugging Face transformers, does so on real tensors in their
+    Strides and paddings kept as buffers steer a forward, and position numbers are looked up. A model that can write
+    them again, with a method `_init_weights(module)` as that of Hugging Face transformers, does so on real tensors in their
     place; all other tensors of the module are on meta, and stay as they are. `known` are the identities of tensors
     whose values are known already.
     """

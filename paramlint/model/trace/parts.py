@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from paramlint.model.trace.ends import feeding
 from paramlint.model.trace.parts_flow import Flow, Token
 from paramlint.model.trace.parts_purpose import Purposes
 from paramlint.model.trace.reading import Reading
@@ -19,6 +18,7 @@ from paramlint.parameter import Part
 
 _PLAIN = frozenset(("map", "add"))  # uses that any feature may have
 _ATTENTION = frozenset(("query", "key", "value"))
+_COORDINATES = 4  # rows that are the place or size of something, and no features
 _MOST = 12  # parts of a matrix; more are no division into purposes
 
 
@@ -35,12 +35,12 @@ class Division:
 
 def divided(reading: Reading) -> dict[int, Division]:
     """The matrices that are fused, by the number of the parameter."""
-    flow = Flow(reading, feeding(reading))
+    flow = Flow(reading)
     purposes = Purposes(reading)
     found: dict[int, Division] = {}
     for p, used in flow.tokens.items():
         rows = flow.sources.rows.get(p, 0)
-        if rows > 1 and any(bits != (1 << rows) - 1 for bits in used):
+        if rows > _COORDINATES and any(bits != (1 << rows) - 1 for bits in used):
             division = _division(rows, used, purposes)
             if division is not None:
                 found[p] = division

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import prod
 from typing import NamedTuple
 
 from paramlint.model.trace import kinds
 from paramlint.model.trace.graph import Geometry, Node
-from paramlint.model.trace.parts_layout import Block, Piece, carried, laid, layout, marked, seen, written
+from paramlint.model.trace.parts_layout import Block, Piece, layout, written
+from paramlint.model.trace.parts_moves import Moves, carry, looked, picked, reshaped
 from paramlint.model.trace.parts_source import Sources
 from paramlint.model.trace.reading import ACTIVATION, Product, Reading
 
@@ -19,10 +19,10 @@ _ACTIVATIONS = frozenset(
     "silu gelu sigmoid tanh relu hardswish hardsigmoid hardtanh elu celu selu leaky_relu mish threshold log_sigmoid "
     "log_sigmoid_forward relu6 erf _prelu_kernel prelu square _softmax".split()
 )
-_RESHAPES = frozenset("_unsafe_view view reshape _reshape_alias view_copy flatten unsqueeze squeeze".split())
 _SHAPED_ALIKE = frozenset(
     "zeros ones empty full rand randn new_zeros new_ones new_empty new_full empty_strided".split()
 )
+_SAMPLERS = frozenset("grid_sampler grid_sampler_2d grid_sampler_3d roi_align roi_pool ps_roi_align".split())
 _TO_REAL = frozenset("view_as_real abs angle real imag".split())
 _BLOCKS = 64  # pieces that one storage may hold: more are a loop over something that is not of interest
 _STREAM = 3  # matrices whose rows may be summed: more make a residual stream
@@ -44,8 +44,8 @@ class Flow:
     """The uses of rows: by parameter, the rows (as bits) and how they are used."""
 
     reading: Reading
-    follow: Sequence[bool]
     tokens: dict[int, dict[int, dict[Token, None]]] = field(default_factory=dict)
+    follow: Sequence[bool] = ()
     _blocks: dict[int, dict[Block, None]] = field(default_factory=dict)
     _base: dict[int, Geometry] = field(default_factory=dict)
     _complex: set[int] = field(default_factory=set)
@@ -53,20 +53,23 @@ class Flow:
 
     def __post_init__(self) -> None:
         self.sources = Sources(self.reading)
+        self.follow = _feeding(self.reading)
         for node in self.reading.graph.nodes:
             self._visit(node)
 
     # ---- one node
 
     def _visit(self, node: Node) -> None:
+        base, blocks = self._base, self._blocks
+        read = [g.storage for g in node.reads]
         for g in node.outputs:
-            if g.storage not in self._base or not (node.leaf or any(r.storage == g.storage for r in node.reads)):
-                self._base[g.storage] = g
-                self._blocks.pop(g.storage, None)  # of a storage that is no more
+            if g.storage not in base or not (g.storage in read or node.leaf):
+                base[g.storage] = g
+                blocks.pop(g.storage, None)  # of a storage that is no more
         product = self.reading.product_at.get(node.number)
         if product is None and (node.leaf or not node.carries or not node.outputs):
             return
-        held = any(g.storage in self._blocks for g in node.reads)
+        held = not blocks.keys().isdisjoint(read)
         if product is not None:
             self._product(node, product, held)
         elif held:
@@ -93,10 +96,11 @@ class Flow:
             self._multiply(node, pieces)
         elif op == "glu":
             self._glu(node, pieces[0])
-        elif self._resliced(node, op, pieces[0]):
-            pass
+        elif (moves := self._moves(node, op, pieces[0])) is not None:
+            for moved, at in moves:
+                self._write(node, moved, at)
         elif op == "copy":
-            self._write(node, [_carry(p, node.reads[-1].shape, node.outputs[0].shape) for p in pieces[-1]])
+            self._write(node, [carry(p, node.reads[-1].shape, node.outputs[0].shape) for p in pieces[-1]])
         elif op in kinds.ADDITIONS or op in kinds.REPLACEMENTS:
             self._add(node, op, pieces)
         elif op in kinds.NORMS:
@@ -126,7 +130,7 @@ class Flow:
         g = self._real(parent, g)
         if len(g.strides) != len(g.shape):
             return []
-        return list(dict.fromkeys(_seen(blocks, g)))
+        return list(dict.fromkeys(looked(blocks, g)))
 
     def _moved(self, node: Node, i: int, pieces: list[Piece], mark: int = 0) -> list[Piece]:
         """Pieces of operand i where they are in the result."""
@@ -136,7 +140,7 @@ class Flow:
             return []  # done in place
         shape = self._real(node.parents[i], node.reads[i]).shape
         out = self._real(node.number, node.outputs[0]).shape
-        return [_carry(p, shape, out, mark) for p in pieces]
+        return [carry(p, shape, out, mark) for p in pieces]
 
     def _write(self, node: Node, pieces: Sequence[Piece], at: Geometry | None = None) -> None:
         """Puts pieces into the result of a node, or into a part of it."""
@@ -237,6 +241,8 @@ class Flow:
                 continue
             i = 0 if p in a else 1
             if pieces[1 - i] or self._foreign(node.parents[1 - i]):
+                if i == 0 and node.outputs[0].storage == node.reads[0].storage:
+                    continue  # still there, and read again
                 for x in (a, b)[i][p]:
                     self._say(x, Token("mul", node.number, i, x.content.marks))
             else:
@@ -273,49 +279,14 @@ class Flow:
                     ]  # a mean says nothing of places
                 self._write(node, moved)
 
-    def _resliced(self, node: Node, op: str, pieces: list[Piece]) -> bool:
-        """Whether this only cuts or reshapes, in a way that could be followed exactly."""
+    def _moves(self, node: Node, op: str, pieces: list[Piece]) -> Moves | None:
+        """What a node does that only cuts or reshapes, where it can be followed exactly."""
         if op in ("index", "index_select"):
-            return self._picked(node, pieces)
-        return op in kinds.VIEWS and self._reshaped(node, pieces)
-
-    def _reshaped(self, node: Node, pieces: list[Piece]) -> bool:
-        """A view that is recorded as a copy: another shape for the same elements, or several slices of one tensor."""
-        shape, outs = self._real(node.parents[0], node.reads[0]).shape, node.outputs
-        whole = _dense(shape)
-        if len(outs) == 1:
-            out = self._real(node.number, outs[0])
-            if prod(out.shape) != prod(shape) or out.shape == shape or node.op not in _RESHAPES:
-                return False
-            views = [(_dense(out.shape), out)]
-        else:
-            views, at = [], 0
-            dim = next((d for d in range(len(shape)) if outs[0].shape[d : d + 1] != shape[d : d + 1]), 0)
-            kept = len(outs[0].shape) == len(shape)  # else unbound
-            for g in outs:
-                strides = whole.strides if kept else (*whole.strides[:dim], *whole.strides[dim + 1 :])
-                views.append((Geometry(0, at * whole.strides[dim], g.shape, strides), g))
-                at += g.shape[dim] if kept else 1
-        for p in pieces:
-            block = Block(p.parameter, laid(p.content, whole.shape, whole.strides))
-            for view, out in views:
-                self._write(node, list(_seen((block,), view)), out)
-        return True
-
-    def _picked(self, node: Node, pieces: list[Piece]) -> bool:
-        """Slices of a tensor that constants pick, one beside another."""
-        picked, out, shape = node.details.get("picked") or (), node.outputs[0], node.reads[0].shape
-        if len(picked) != 1 or picked[0][1] is None or len(out.shape) != len(shape) or node.parents[0] in self._complex:
-            return False
-        dim, values = picked[0]
-        if out.shape[dim] != len(values):
-            return False
-        whole = _dense(shape)
-        for at, value in enumerate(values):
-            view = _slice(whole, dim, value % shape[dim])
-            blocks = [Block(p.parameter, laid(p.content, whole.shape, whole.strides)) for p in pieces]
-            self._write(node, list(_seen(blocks, view)), _slice(out, dim, at))
-        return True
+            return None if node.parents[0] in self._complex else picked(node, pieces)
+        if op not in kinds.VIEWS:
+            return None
+        outs = [self._real(node.number, g) for g in node.outputs]
+        return reshaped(node.op, self._real(node.parents[0], node.reads[0]).shape, outs, pieces)
 
     def _glu(self, node: Node, pieces: list[Piece]) -> None:
         """One operation that halves its operand, and multiplies the first half with the sigmoid of the second."""
@@ -326,32 +297,22 @@ class Flow:
         for half, marks, met in ((0, 0, ACTIVATED), (1, ACTIVATED, 0)):
             offset = g.offset + half * out[dim] * g.strides[dim]
             view = Geometry(g.storage, offset, out, g.strides)
-            for p in _seen(self._blocks[g.storage], view):
+            for p in looked(self._blocks[g.storage], view):
                 self._say(p, Token("mul", node.number, half, p.content.marks | marks, met))
 
 
-def _dense(shape: tuple[int, ...]) -> Geometry:
-    strides, size = [], 1
-    for n in reversed(shape):
-        strides.insert(0, size)
-        size *= n
-    return Geometry(-1, 0, shape, tuple(strides))
-
-
-def _seen(blocks: Iterable[Block], g: Geometry) -> Iterator[Piece]:
-    for b in blocks:
-        if (c := seen(b.layout, g.offset, g.shape, g.strides)) is not None:
-            yield Piece(b.parameter, c)
-
-
-def _carry(p: Piece, shape: tuple[int, ...], out: tuple[int, ...], mark: int = 0) -> Piece:
-    return Piece(p.parameter, carried(marked(p.content, mark), shape, out))
-
-
-def _slice(g: Geometry, dim: int, at: int) -> Geometry:
-    """The view of a tensor at one index of a dimension, which is left out."""
-    shape, strides = (*g.shape[:dim], *g.shape[dim + 1 :]), (*g.strides[:dim], *g.strides[dim + 1 :])
-    return Geometry(g.storage, g.offset + at * g.strides[dim], shape, strides)
+def _feeding(reading: Reading) -> list[bool]:
+    """For every node whether its result goes on into a map as features, and not only as the places that it reads at."""
+    nodes = reading.graph.nodes
+    found = [False] * len(nodes)
+    for node in reversed(nodes):
+        if node.leaf or node.op == "detach" or not (found[node.number] or node.number in reading.product_at):
+            continue
+        parents = node.parents[:1] if node.op in _SAMPLERS else node.parents
+        for q in parents:
+            if nodes[q].carries:
+                found[q] = True
+    return found
 
 
 def _mark(op: str) -> int:

@@ -52,19 +52,23 @@ class Layout:
 class Content:
     """Where rows lie in a tensor: `spans` holds the parts of each dimension, the outer ones first. Made by `content`.
 
-    `rows` are the rows as bits, `settled` the dimensions whose index says something of the row.
+    `settled` are the dimensions whose index says something of the row.
     """
 
-    __slots__ = ("every", "marks", "row", "rows", "settled", "spans")
+    __slots__ = ("every", "marks", "row", "settled", "spans")
 
     def __init__(self, row: int, spans: tuple[tuple[Span, ...], ...], every: Lattice, marks: int) -> None:
         self.row, self.spans, self.every, self.marks = row, spans, every, marks
-        self.rows = bits(row, self.smeared())
         self.settled = tuple(d for d, ss in enumerate(spans) if any(s.step or s.many < s.size for s in ss))
 
     def smeared(self) -> Lattice:
         """The rows of each element where it is not known which is where."""
         return self.every + tuple((s.many, s.step) for spans in self.spans for s in spans if s.step and s.many > 1)
+
+    @property
+    def rows(self) -> int:
+        """The rows as bits."""
+        return bits(self.row, self.smeared())
 
     def unplaced(self, dims: int) -> Content:
         """The same rows, no longer known where, in a tensor of so many dimensions."""

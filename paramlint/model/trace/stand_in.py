@@ -110,11 +110,11 @@ def _linear(tape: Tape, module: nn.Module, data: torch.Tensor) -> torch.Tensor |
         return None
     weight, bias = _weight(module), _bias(module)
     shape = (*data.shape[:-1], int(module.out_features))  # type: ignore[arg-type]
-    places = [0, *([1] if weight else []), *([2] if bias else [])]
     if not weight:
-        return tape.invent("opaque", [data, *bias], places, shape, data.dtype)
-    full = (int(module.out_features), int(module.in_features))  # type: ignore[arg-type]
-    return tape.invent("linear", [data, *weight, *bias], places, shape, data.dtype, weight=full)
+        return tape.invent("opaque", [data, *bias], None, shape, data.dtype)
+    full = (int(module.in_features), int(module.out_features))  # type: ignore[arg-type]
+    places = [1, 2, 0] if bias else [1, 2]
+    return tape.invent("addmm", [data, *weight, *bias], places, shape, data.dtype, weight=full)
 
 
 def _embedding(tape: Tape, module: nn.Module, data: torch.Tensor) -> torch.Tensor | None:

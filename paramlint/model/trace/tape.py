@@ -81,7 +81,7 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Tells the tape an input of the model, with its real values where they are known."""
         self._leaf(tensor, "input", index)
         if value is not None:
-            self.values.know(tensor, value)
+            self.values.know(tensor, value.clone())  # a forward may write into its inputs
 
     def returned(self, tensors: Iterable[torch.Tensor]) -> None:
         """Tells the tape what the model returned."""
@@ -110,8 +110,10 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
         parents = tuple([self._read(t) for t in tensors])
         reads = [self._lies(t) for t in tensors]
         if weight:
-            strides = tuple([prod(weight[i + 1 :]) for i in range(len(weight))])
-            reads[1] = reads[1]._replace(shape=weight, strides=strides)
+            strides = [prod(weight[i + 1 :]) for i in range(len(weight))]
+            if len(weight) == 2:
+                strides = [1, weight[0]]  # a map reads its matrix transposed
+            reads[1] = reads[1]._replace(shape=weight, strides=tuple(strides))
         node = Node(
             len(nodes), op, parents, places, tuple(reads), (self._lay(made),), carries=_carries(made), details=details
         )  # fmt: skip

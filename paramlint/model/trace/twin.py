@@ -46,7 +46,7 @@ class Twin:
 
     def tell(self, values: Values) -> None:
         for tensor, value in self.values:
-            values.know(tensor, value)
+            values.know(tensor, value.clone())
 
     def _blank(self, tensor: torch.Tensor) -> torch.Tensor:
         """A tensor of that shape and dtype without memory. A sharded one has its global shape."""
@@ -63,7 +63,7 @@ class Twin:
         self._sources[id(blank)] = tensor
         if not tensor.dtype.is_floating_point and not tensor.is_meta and tensor.numel() <= _VALUES_KEPT:
             with suppress(RuntimeError, NotImplementedError):
-                self.values.append((blank, tensor.detach().cpu()))
+                self.values.append((blank, tensor.detach().cpu().clone()))
         return blank
 
     @contextmanager

@@ -67,12 +67,11 @@ class Values:
         """The same operation on the CPU, if all its operands are known; takes note of writes that are not."""
         if self.real:
             return None
-        writes = func._schema.is_mutable
         if not tensors:
             if name in _RANDOM:
                 return None
-        elif any(self.of(t) is None for t in tensors):
-            if writes:
+        elif not self._all_known(tensors):
+            if func._schema.is_mutable:
                 old = self.of(tensors[0])
                 if old is not None:
                     self._spoiled.add(old.untyped_storage()._cdata)
@@ -86,6 +85,12 @@ class Values:
         if kw.get("device") is not None:
             kw["device"] = torch.device("cpu")
         return func, tuple(_swapped(a, swap) for a in args), kw
+
+    def _all_known(self, tensors: Sequence[torch.Tensor]) -> bool:
+        for t in tensors:
+            if id(t) not in self._of and (t.is_meta or self.of(t) is None):
+                return False
+        return all(self.of(t) is not None for t in tensors)
 
     def after(self, func: Any, known: Known | None, outs: Sequence[torch.Tensor]) -> None:
         """Remembers what came out, where the operation could be done on the CPU.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import sys
 from collections.abc import Iterator, Mapping
@@ -34,6 +35,18 @@ def random_state() -> Iterator[None]:
         if numpy is not None:
             numpy.random.set_state(drawn)
         torch.set_grad_enabled(grad)
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """The search for cyclic garbage rests: it goes over every node of a growing graph again and again."""
+    on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()
 
 
 @contextmanager
@@ -89,5 +102,5 @@ class values_told(TorchFunctionMode):
         return made
 
 
-_READS = {torch.Tensor.tolist, torch.Tensor.numpy}
+_READS = {torch.Tensor.tolist, torch.Tensor.numpy, torch.Tensor.__array__}
 _MADE = {torch.tensor, torch.as_tensor, torch.from_numpy, torch.asarray}
