@@ -114,8 +114,8 @@ class Parameter:
     """One `nn.Parameter`, identified by its tensor.
 
     `name` is the first that `named_parameters()` yields, wrapper prefixes stripped; `aliases` are the others (tied
-    weights). `shape` is the global shape of a sharded tensor; () with `state` "uninitialized" for a lazy one. `reach` is
-    what traced passes say: "unused" where the module that owns it ran and nothing read it, "unreached" where that
+    weights). `shape` is the global shape of a sharded tensor; () with `state` "uninitialized" for a lazy one. `reach`
+    is what traced passes say: "unused" where the module that owns it ran and nothing read it, "unreached" where that
     module never ran, "" without a trace. `splits` are the row counts of the parts of a fused matrix, () where there is
     one part or they are not known.
     """

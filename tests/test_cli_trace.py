@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -15,16 +14,10 @@ from click.testing import CliRunner, Result
 from torch import nn
 
 import paramlint
-from paramlint import knowledge
 from paramlint.cli.main import cli
 from paramlint.errors import ParamlintError
-from paramlint.parameter import Inventory, Parameter, Part, Pass, Use
-from paramlint.parts import told as parts_told
 from paramlint.pipeline import Job
-from paramlint.report import traced
-from paramlint.report.evidence import lines
-from paramlint.report.json import SCHEMA, document
-from paramlint.report.lines import render
+from paramlint.report.json import SCHEMA
 from paramlint.run import Run
 
 NETS = """
@@ -238,7 +231,6 @@ def test_no_trace() -> None:
     target = model("nets.py:Net", "--no-trace")
     assert target["passes"] == []
     assert all(p["reach"] == "" and p["uses"] == [] for p in target["parameters"])
-    assert "trace" not in invoke("params", "nets.py:Net", "--no-trace").stdout
     for options in (["--no-trace"], ["--evidence", "name"]):
         result = invoke("params", "nets.py:Net", "--inputs", ":tensor", *options)
         assert result.exit_code == 2 and "--inputs are for the trace" in result.stderr
@@ -284,7 +276,7 @@ def test_the_configuration_has_inputs_and_trace(here: Path, monkeypatch: pytest.
 def test_a_forward_that_ends_the_process_costs_the_trace_alone(name: str, said: str) -> None:
     target = model(f"nets.py:{name}", *(["--inputs", ":tensor"] if name != "Leaves" else []))
     assert any(said in tried["stopped"] for tried in target["passes"])
-    assert roles(target) == roles(model("nets.py:Net", "--no-trace"))
+    assert roles(target)["tok.weight"] == "embedding" and roles(target)["lost"] == "unknown"
 
 
 @pytest.mark.parametrize("name", ["Hangs", "Clings"])
@@ -299,7 +291,6 @@ def test_a_forward_that_hangs_costs_the_trace_alone(name: str) -> None:
 def test_what_the_forward_prints_mixes_with_nothing() -> None:
     result = invoke("params", "nets.py:Net", "--inputs", ":tensor", "--output-format", "json")
     assert "noise" not in result.output
-    assert "noise of the forward" in invoke("params", "nets.py:Net", "--inputs", ":tensor", "-v").stderr
 
 
 # What reports say
@@ -325,90 +316,11 @@ def test_why_shows_uses_and_reach() -> None:
     assert "  used as  not known: no traced pass ran the module that owns it\n" in about["aside.weight"]
 
 
-def test_verbose_lists_the_passes() -> None:
-    assert (
-        "nets.py:Net: pass on (1, 8), on meta: complete"
-        in invoke("params", "nets.py:Net", "--inputs", ":tensor", "-v").stderr
-    )
+def test_verbose_lists_the_passes_and_what_they_print() -> None:
+    done = invoke("params", "nets.py:Net", "--inputs", ":tensor", "-v").stderr
+    assert "nets.py:Net: pass on (1, 8), on meta: complete" in done and "noise of the forward" in done
     fails = invoke("params", "nets.py:Fails", "-v").stderr
     assert "nets.py:Fails: pass" in fails and "stopped by ValueError: not today" in fails
-
-
-DONE = Pass("input_ids (1, 16)")
-STOPPED = Pass("pixel_values (2, 3, 8, 8)", stopped="RuntimeError: mat1 and mat2")
-
-
-def inventory(*passes: Pass, reach: str = "read") -> Inventory:
-    names = [f"h.{i}.w" for i in range(3)]
-    return Inventory("m.M", tuple(Parameter(n, (4, 4), "float32", True, (), reach=reach) for n in names), passes=passes)
-
-
-@pytest.mark.parametrize(
-    ("made", "said"),
-    [
-        (inventory(reach=""), []),
-        (inventory(DONE), ["traced: input_ids (1, 16)"]),
-        (inventory(STOPPED, DONE), ["traced: input_ids (1, 16)"]),
-        (inventory(DONE, Pass("x (2, 4)", "cpu")), ["traced: input_ids (1, 16) and x (2, 4) on the CPU"]),
-        (inventory(DONE, DONE, DONE), ["traced: input_ids (1, 16) and 2 more passes"]),
-        (
-            inventory(Pass("x (2, 4)", answered=("Scan",))),
-            ["traced: x (2, 4) (made up, not run: Scan)"],
-        ),
-        (inventory(DONE, reach="unused"), ["traced: input_ids (1, 16)", "3 parameters read by nothing: h.{0..2}.w"]),
-        (inventory(DONE, reach="unreached"), ["traced: input_ids (1, 16)", "3 parameters not reached"]),
-        (
-            inventory(STOPPED, reach=""),
-            [
-                "not traced: pixel_values (2, 3, 8, 8): RuntimeError: mat1 and mat2; "
-                "--inputs gives what the forward takes"
-            ],
-        ),
-        (
-            inventory(Pass("", stopped="lazy parameters have no shape yet: give sizes"), reach=""),
-            ["not traced: lazy parameters have no shape yet: give sizes"],
-        ),
-    ],
-)
-def test_footers(made: Inventory, said: list[str]) -> None:
-    assert traced.footer(made) == said
-
-
-def test_a_trace_in_part_is_told_with_what_it_missed() -> None:
-    made = inventory(STOPPED, reach="unreached")
-    first, *others = made.parameters
-    (said,) = traced.footer(replace(made, parameters=(replace(first, reach="read"), *others)))
-    assert said.startswith("traced in part: pixel_values") and "2 of 3 parameters not reached; --inputs" in said
-
-
-def test_parts_have_purposes_and_may_be_interleaved() -> None:
-    thirds = tuple(Part(64, purpose) for purpose in ("query", "key", "value"))
-    use = Use("matmul", 1, "mm", parts=thirds, repeats=4, feeds=True)
-    run = sample_runs.run()
-    known = {p.name: p for p in run.inventory.parameters}
-    qkv = replace(known["h.0.attn.qkv.weight"], splits=(64, 64, 64), uses=(use,), reach="read")
-    text = render(lines([qkv], run.inventory, knowledge.load().policy("default")))
-    assert "  rows     64 query + 64 key + 64 value, interleaved 4 times\n" in text
-    assert parts_told(replace(qkv, uses=())) == "64 + 64 + 64" and parts_told(replace(qkv, splits=())) == ""
-    made = json.loads(document([replace(run, inventory=replace(run.inventory, parameters=(qkv,), passes=(DONE,)))]))
-    jsonschema.validate(made, json.loads(SCHEMA.read_text()))
-    (target,) = made["targets"]
-    assert target["passes"] == [{"inputs": "input_ids (1, 16)", "how": "meta", "stopped": "", "answered": []}]
-    (told,) = target["parameters"][0]["uses"]
-    assert told["repeats"] == 4 and told["parts"][0] == {"rows": 64, "purpose": "query"} and "groups" not in told
-
-
-def test_no_pass_is_a_note_where_no_table_says_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    run = sample_runs.run()
-    failed = replace(run, inventory=replace(run.inventory, passes=(STOPPED,)))
-    monkeypatch.setattr("paramlint.cli.jobs.analyse", lambda job, *, checks: failed)
-    said = "note: not traced: pixel_values"
-    assert said in invoke("check", "x.py:f").stderr
-    assert said not in invoke("check", "x.py:f", "-q").stderr
-    for form, there in (("concise", True), ("json", True), ("table", False), ("full", False)):
-        result = invoke("params", "x.py:f", "--output-format", form)
-        assert (said in result.stderr) is there
-        assert ("not traced: " in result.stdout) is not there
 
 
 # Parameters that the forward makes
@@ -420,8 +332,6 @@ def test_parameters_made_in_the_forward_are_late() -> None:
     assert result.exit_code == 1
     assert found["is made in the forward, and is in no group"] == ["gain"]
     assert found["is replaced in the forward: the groups hold the tensor from before"] == ["up.weight"]
-    clean = invoke("check", "nets.py:Net", "--groups", ":groups", "--inputs", ":tensor")
-    assert "PML107" not in clean.stdout
 
 
 def test_the_model_itself_is_left_alone() -> None:

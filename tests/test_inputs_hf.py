@@ -11,10 +11,13 @@ from torch import nn
 
 transformers = pytest.importorskip("transformers")
 
+from paramlint.model import torchvision_ops  # noqa: E402
 from paramlint.model.inputs import hf  # noqa: E402
 from paramlint.model.inputs.hf_ask import Ask  # noqa: E402
 from paramlint.model.inputs.hf_sizes import as_pair  # noqa: E402
 from paramlint.model.trace.forward import Traced, trace  # noqa: E402
+
+torchvision_ops.install()
 
 _TEXT = {
     "vocab_size": 96, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
@@ -133,8 +136,8 @@ def _traced(build: Callable[[], Any]) -> tuple[nn.Module, Traced]:
 @pytest.mark.parametrize(
     "build",
     [
-        _gpt, _classifier_without_padding, _choices, _bart, _bart_decoder, _bart_classifier, _vit, _masked_image, _video,
-        _clip, _whisper, _codec, _llava, _grids, _series,
+        _gpt, _classifier_without_padding, _choices, _bart, _bart_decoder, _bart_classifier, _vit, _masked_image,
+        _video, _clip, _whisper, _codec, _llava, _grids, _series,
     ],
 )  # fmt: skip
 def test_every_parameter_is_read(build: Callable[[], Any]) -> None:

@@ -248,7 +248,7 @@ assert "torch._dynamo" not in sys.modules
 
 
 def test_what_the_compiler_does_later_is_not_changed():
-    from paramlint.model.trace.memo import _MARK, _shielded
+    from paramlint.model.trace.eager import _MARK, _shielded
 
     passed(Body(torch.tanh))
     assert [f for f in _shielded() if getattr(f, _MARK, None) is f] == []

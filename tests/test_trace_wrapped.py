@@ -305,6 +305,16 @@ def test_lazy_modules_stay_lazy():
     assert all(nn.parameter.is_lazy(p) for p in model.parameters())
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_scripted_modules_are_not_traced():
+    stops(torch.jit.script(nn.Sequential(nn.Linear(4, 4), nn.ReLU())), "TorchScript")
+
+
+def test_exported_modules():
+    model = torch.export.export(LM(), (IDS,)).module()
+    assert set(roles(model).values()) == set(PLAIN.values())
+
+
 class Late(LM):
     """Registers a parameter when it is first called."""
 

@@ -28,9 +28,7 @@ _STATES = frozenset(
     "encoded sequence seq prompt encodings tokens".split()
 )
 #: Words of arguments that are tensors like the data, for another purpose.
-_ALIKE = frozenset(
-    "latent latents control controls controlnet clean conditioning reference ref noisy target residual".split()
-)
+_ALIKE = frozenset("latent latents control controls controlnet clean conditioning reference ref noisy residual".split())
 _SIZES = frozenset("size sizes resolution coords coord crop aspect ratio ratios conds original".split())
 _ELSEWHERE = frozenset("encoder context memory cond text caption prompt cap txt".split())
 #: Given back as None: what is only read where it is made by a partner of the model.
@@ -184,6 +182,9 @@ def _data(name: str, parts: set[str], known: Known) -> torch.Tensor:
             return floats(BATCH, 3, known.side, known.side)
         return integers(BATCH, TOKENS)
     if isinstance(layer, _ConvNd):
+        told = known.number("in_channels", "in_chans", "input_channels")
+        if told is not None and told < width and width % told == 0:
+            width = told  # patches are folded into channels before it
         return floats(BATCH, width, *_space(layer.weight.ndim, known.side, known))
     if isinstance(layer, (nn.BatchNorm2d, nn.GroupNorm, nn.BatchNorm3d)):
         return floats(BATCH, width, *_space(5 if isinstance(layer, nn.BatchNorm3d) else 4, known.side, known))

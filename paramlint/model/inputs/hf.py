@@ -16,7 +16,7 @@ from paramlint.model.inputs.hf_ask import Ask, kind_of
 _OPENING = frozenset(
     "input_ids pixel_values image_pixel_values pixel_values_images pixel_values_videos input_features input_values "
     "audio_input_features audio_input_ids flattened_patches decoder_input_ids image_grid_thw video_grid_thw grid_thw "
-    "mm_token_type_ids image_sizes image_merge_sizes video_merge_sizes merge_sizes input_features_mask bbox entity_ids "
+    "mm_token_type_ids image_merge_sizes video_merge_sizes merge_sizes input_features_mask bbox entity_ids "
     "entity_position_ids entity_token_type_ids xpath_tags_seq xpath_subs_seq input_shape_ids input_pronunciation_ids "
     "task_type_ids visual_embeds visual_feats visual_pos protein_input_ids protein_attention_mask qformer_input_ids "
     "past_values actions rewards returns_to_go timesteps input_points input_labels input_boxes input_masks text_inputs "

@@ -50,6 +50,7 @@ def _expected(ask: Ask, kind: str) -> int:
             "image_seq_length",
             "num_image_tokens",
             "image_seq_len",
+            "num_query_tokens",
             "vision_soft_tokens_per_image",
         ):
             value = sizes.find("image", name)

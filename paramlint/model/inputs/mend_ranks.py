@@ -123,7 +123,8 @@ def _demands(failure: Failure) -> Iterator[tuple[int, int]]:
 
 def _unlikely(failure: Failure) -> Iterator[tuple[int, int]]:
     if failure.kind == "IndexError" or (
-        failure.said("dimension|too many indices|out of range") and not failure.said("broadcast a dimension")
+        failure.said("dimension|too many indices|out of range|invalid for input of size")
+        and not failure.said("broadcast a dimension")
     ):
         for number, tensor in at_hand(failure):
             yield number, tensor.ndim + 1

@@ -177,6 +177,8 @@ def _of_operation(failure: Failure) -> Iterator[Demand]:
     """What the operation that raised wanted of its operands."""
     node = failure.operation
     if node is None or not node.reads:
+        for number, tensor in at_hand(failure):
+            yield from _reshaping(failure, number, tuple(tensor.shape))
         return
     op = node.op
     if op in kinds.CONVOLUTIONS and len(node.reads) > 1:
@@ -199,7 +201,7 @@ def _of_operation(failure: Failure) -> Iterator[Demand]:
         if len(node.reads) > 3:
             yield from _like_scores(node)
     elif op in ("view", "_unsafe_view", "reshape"):
-        yield from _reshaping(failure, node)
+        yield from _reshaping(failure, node.parents[0], node.reads[0].shape)
     elif "pool" in op and failure.said("too small"):
         shape = node.reads[0].shape
         for d in sorted(range(2, len(shape)), key=lambda d: shape[d]):
@@ -255,21 +257,23 @@ def _like_scores(node: Node) -> Iterator[Demand]:
         yield node.parents[3], len(mask) - 2, query[-2]
 
 
-def _reshaping(failure: Failure, node: Node) -> Iterator[Demand]:
+def _reshaping(failure: Failure, number: int, shape: tuple[int, ...]) -> Iterator[Demand]:
     said = failure.said(r"shape '\[([-\d, ]*)\]' is invalid for input of size (\d+)")
     if not said:
         return
     target = [int(d) for d in said[1].split(",") if d.strip()]
-    size, shape = int(said[2]), node.reads[0].shape
+    size = int(said[2])
+    if math.prod(shape) != size:
+        return
     known = math.prod(d for d in target if d > 0)
     for d in range(len(shape) - 1, -1, -1):
         rest = size // max(1, shape[d])
         if -1 not in target:
             if rest and known % rest == 0:
-                yield node.parents[0], d, known // rest
+                yield number, d, known // rest
         elif known <= 1 << 22:
             step = known // math.gcd(known, rest)
-            yield node.parents[0], d, -(-shape[d] // step) * step
+            yield number, d, -(-shape[d] // step) * step
 
 
 def _of_message(failure: Failure) -> Iterator[Demand]:

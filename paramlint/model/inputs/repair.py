@@ -43,6 +43,8 @@ def repaired(model: nn.Module, example: Example, error: BaseException, graph: Gr
     tried = before.tried | {before.key}
     failure = Failure(model, error, graph)
     farther = _farther(failure.reached, before.reached)
+    if failure.said(r"missing \d+ required") and failure.text != before.reached[2]:
+        farther = True  # another argument of the same call
     idle = 0 if farther else before.idle + 1
     if idle > _IDLE:
         return None

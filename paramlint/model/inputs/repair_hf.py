@@ -19,6 +19,7 @@ from paramlint.model.inputs.hf_tokens import placed
 from paramlint.model.trace.graph import Graph
 
 _EITHER = re.compile(r"cannot use both|cannot specify both|at the same time|exactly one of|[Oo]nly one of|not both")
+_MADE_INSIDE = re.compile("past|cache|outputs|embeds|labels|hidden")
 _MISMATCH = re.compile(r"tokens?\D{0,40}?(\d+)\D{0,60}?features?\D{0,20}?(\d+)", re.S)
 
 
@@ -27,7 +28,20 @@ def repaired(model: nn.Module, example: Example, error: BaseException, graph: Gr
     if not configured(model):
         return None
     ask = Ask(model, batch=_batch_of(example))
-    for rule in (_placeholders, _unasked, _batch, _named, _none, _dimensions, _size, _pieces, _mono, _turned, _rows):
+    for rule in (
+        _placeholders,
+        _unasked,
+        _batch,
+        _named,
+        _none,
+        _dimensions,
+        _size,
+        _pieces,
+        _mono,
+        _turned,
+        _rows,
+        _choices,
+    ):
         better = rule(ask, example, error)
         if better is not None:
             return better
@@ -64,7 +78,10 @@ def _placeholders(ask: Ask, example: Example, error: BaseException) -> Example |
         kind = next(iter(ask.placeholders))
     if kind is None or features % rows:
         return None
-    return placed(ask, example, {kind: features // rows})
+    better = placed(ask, example, {kind: features // rows})
+    if better is None and features // rows % ask.hidden == 0:  # elements were counted
+        better = placed(ask, example, {kind: features // rows // ask.hidden})
+    return better
 
 
 def _unasked(ask: Ask, example: Example, error: BaseException) -> Example | None:
@@ -94,7 +111,7 @@ def _named(ask: Ask, example: Example, error: BaseException) -> Example | None:
     if not isinstance(error, (ValueError, TypeError, KeyError, NotImplementedError)):
         return None
     for name in re.findall(r"\w+", str(error)):
-        better = _with(ask, example, name)
+        better = _with(ask, example, name) if name in MAKERS else None
         if better is not None:
             return better
     return None
@@ -104,27 +121,29 @@ def _none(ask: Ask, example: Example, error: BaseException) -> Example | None:
     """With an argument that the code which failed wanted to use, and which was None."""
     if not isinstance(error, (AttributeError, TypeError)) or "None" not in str(error):
         return None
-    for frame, line in _frames(error):
-        for name in re.findall(r"[A-Za-z_]\w*", line):
-            if frame.f_locals.get(name, 0) is None:
-                better = _with(ask, example, name)
-                if better is not None:
-                    return better
+    for lines in (1, 6):  # a statement may go on for some lines
+        for frame, line in _frames(error, lines):
+            for name in re.findall(r"[A-Za-z_]\w*", line):
+                if frame.f_locals.get(name, 0) is None and name in ask.arguments and not _MADE_INSIDE.search(name):
+                    better = _with(ask, example, name)
+                    if better is not None:
+                        return better
     return None
 
 
-def _frames(error: BaseException) -> Iterator[tuple[FrameType, str]]:
-    """The frames that an error came through, the innermost first, with the line of each."""
+def _frames(error: BaseException, lines: int = 1) -> Iterator[tuple[FrameType, str]]:
+    """The frames that an error came through, the innermost first, with the code of each from where it failed on."""
     steps = []
     trace = error.__traceback__
     while trace is not None:
-        steps.append((trace.tb_frame, linecache.getline(trace.tb_frame.f_code.co_filename, trace.tb_lineno)))
+        path, first = trace.tb_frame.f_code.co_filename, trace.tb_lineno
+        steps.append((trace.tb_frame, "".join(linecache.getline(path, first + i) for i in range(lines))))
         trace = trace.tb_next
     yield from reversed(steps)
 
 
 def _with(ask: Ask, example: Example, name: str) -> Example | None:
-    if name in ask.arguments and name in MAKERS and name not in example.kwargs:
+    if name in ask.arguments and name not in example.kwargs:
         value = ask.make(name)
         if value is not None:
             return example.with_kwargs(**{name: value})
@@ -247,3 +266,13 @@ def _rows(ask: Ask, example: Example, error: BaseException) -> Example | None:
         if each and other[0] % rows == 0 and length % each == 0 and length // each != rows:
             return example.with_kwargs(pixel_values=image.new_empty((length // each, *image.shape[1:])))
     return None
+
+
+def _choices(ask: Ask, example: Example, error: BaseException) -> Example | None:
+    """Two texts side by side, where the code that failed counts choices."""
+    ids = example.kwargs.get("input_ids")
+    if not isinstance(ids, torch.Tensor) or ids.ndim != 2 or not isinstance(error, RuntimeError):
+        return None
+    if not any("num_choices" in frame.f_locals for frame, _ in _frames(error)):
+        return None
+    return example.mapped(lambda t: t[:, None].repeat(1, 2, *[1] * (t.ndim - 1)) if t.shape[:2] == ids.shape else t)

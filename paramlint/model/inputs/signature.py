@@ -11,11 +11,12 @@ import torch
 from torch import nn
 
 from paramlint.model.inputs import guess
-from paramlint.model.inputs.attempt import Attempt
+from paramlint.model.inputs.attempt import Attempt, leaves
 from paramlint.model.inputs.example import Example
 from paramlint.model.inputs.known import Known
 
 _ALONE = 3  # optional arguments that are tried without the others
+_CONTEXTS = ("encoder_hidden_states", "context", "memory")
 _NEVER = frozenset("self return_dict output_attentions output_hidden_states use_cache".split())
 
 
@@ -70,6 +71,8 @@ def starts(model: nn.Module) -> Iterator[Example]:
     known = Known(model)
     plain = [a for a in args if a.kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)]
     needed = [a for a in plain if a.required] or plain[:1]
+    # a cross-attention without its context would attend to itself
+    needed += [a for a in plain if a.name in _CONTEXTS and a not in needed and known.width(a.name) is not None]
     if not needed:
         if any(a.kind == inspect.Parameter.VAR_POSITIONAL for a in args):
             yield Attempt((guess.value("x", "", known, main=True),))
@@ -85,8 +88,12 @@ def starts(model: nn.Module) -> Iterator[Example]:
         if len(optional) > 1:
             for a in optional[:_ALONE]:
                 yield _with(known, needed, [*needed, a])
+    first = _with(known, needed, needed)
+    if any(not t.dtype.is_floating_point for t in leaves(first)):
+        # integers of which nothing is known: what is asked of them is answered yes
+        blank = first.mapped(lambda t: t.to("meta"))
+        yield Attempt(blank.args, blank.kwargs, first.hidden)
     if any(_differs_in_training(m) for m in model.modules()):
-        first = _with(known, needed, needed)
         yield Attempt(first.args, first.kwargs, first.hidden, training=True)
 
 

@@ -12,7 +12,7 @@ from paramlint.model.trace.parts import divided
 from paramlint.model.trace.reading import ACTIVATION, Product, Reading
 from paramlint.parameter import Use
 
-_SIDE_BY_SIDE = 4  # heads that may be averaged or compared in one output
+_SIDE_BY_SIDE = 64  # heads that may be averaged, compared or stacked in one output
 _FEW = 8  # features that are scores themselves, where one more map weighs them
 _NARROW = 4  # a side below it is none to orthogonalise: timm's Muon leaves such to AdamW
 _COORDINATES = 32  # features of constants that are no hidden states: coordinates, distances

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any
@@ -20,9 +20,9 @@ from paramlint.model.inputs.find import starts
 from paramlint.model.inputs.repair import repaired
 from paramlint.model.trace import ladder, reading
 from paramlint.model.trace.allow import allowed
+from paramlint.model.trace.eager import without_dynamo
 from paramlint.model.trace.graph import Graph
 from paramlint.model.trace.left_behind import as_it_was, taken_back
-from paramlint.model.trace.memo import without_dynamo
 from paramlint.model.trace.stand_in import answering
 from paramlint.model.trace.tape import Tape, TooLong
 from paramlint.model.trace.twin import NotReady, Twin
@@ -195,11 +195,13 @@ def _mode(module: nn.Module, training: bool) -> Iterator[None]:
     if not training:
         yield
         return
-    module.train()
+    with suppress(Exception):
+        module.train()
     try:
         yield
     finally:
-        module.eval()
+        with suppress(Exception):
+            module.eval()
 
 
 def _tensors(out: Any, depth: int = 0) -> list[torch.Tensor]:

@@ -15,9 +15,9 @@ def initial(root: nn.Module, known: set[int]) -> Iterator[tuple[torch.Tensor, to
     """Integer buffers on meta, with the values that they start with.
 
     Strides and paddings kept as buffers steer a forward, and position numbers are looked up. A model that can write
-    them again, with a method `_init_weights(module)` as that of Hugging Face transformers, does so on real tensors in their
-    place; all other tensors of the module are on meta, and stay as they are. `known` are the identities of tensors
-    whose values are known already.
+    them again, with a method `_init_weights(module)` as that of Hugging Face transformers, does so on real tensors in
+    their place; all other tensors of the module are on meta, and stay as they are. `known` are the identities of
+    tensors whose values are known already.
     """
     write = getattr(root, "_init_weights", None)
     if not callable(write):

@@ -11,6 +11,11 @@ VIEWS = frozenset(
     "split_copy unbind_copy chunk detach_ squeeze_ unsqueeze_ transpose_ t_ resolve_conj resolve_neg real imag "
     "im2col col2im pixel_shuffle pixel_unshuffle unfold_copy".split()
 )
+#: Results that take no more than a shape of their operand.
+SHAPED = frozenset(
+    "empty_like zeros_like ones_like full_like rand_like randn_like randint_like new_empty new_zeros new_ones new_full "
+    "new_empty_strided new_tensor".split()
+)
 #: (operand that holds the data, operand that holds the weight) of every product; -1 where either may be either.
 PRODUCTS: dict[str, tuple[int, int]] = {
     "mm": (0, 1),

@@ -130,11 +130,14 @@ _DTYPE = re.compile(
     r"b(float)?16|expected scalar type|same dtype|dtype|not implemented for '|half precision|fp16|float16",
     re.IGNORECASE,
 )
-_DEVICE = re.compile(r"cuda|\bgpu\b|triton|nvidia|hip\b|xpu|driver", re.IGNORECASE)
+_DEVICE = re.compile(r"cuda|\bgpu\b|triton|nvidia|\bhip\b|\bxpu\b", re.IGNORECASE)
 _META = re.compile(
     r"\bmeta\b|fake impl|fake tensor|data_ptr|no data|storage|get_ctx|numpy\(\)|could not run|not compiled with|"
-    r"no kernel image|is not supported on|undefined symbol",
+    r"no kernel image|is not supported on|undefined symbol|not implemented for|\bbackend\b",
     re.IGNORECASE,
+)
+_MISSING = re.compile(
+    r"(not|n't) (be )?(installed|imported|found in your environment)|(pip|please) install", re.IGNORECASE
 )
 
 
@@ -146,17 +149,19 @@ def higher(twin: Twin, rung: Rung, error: BaseException, *, guessed: bool) -> Ru
     """
     said = _said(error)
     tried = rung.tried | {rung.how}
-    device = bool(_DEVICE.search(said))
-    unable = device or isinstance(error, (ImportError, NotImplementedError)) or bool(_META.search(said))
+    device = bool(_DEVICE.search(said)) and "cpu" not in said.lower()
+    missing = isinstance(error, ImportError) or bool(_MISSING.search(said))
+    unfaked = type(error).__module__.startswith("torch._subclasses")  # fake tensors have no kernel for it
+    unable = device or missing or unfaked or bool(_META.search(said))
     at = _modules(twin.module, error)
     plain = next((m for m in reversed(at) if type(m) not in rung.answered and known_sizes(m) is not None), None)
     if _DTYPE.search(said) and "bf16" not in tried and rung.how == "meta":
         return replace(rung, how="bf16", tried=tried)
     if plain is not None and plain is at[-1] and (unable or _packed(plain)) and len(rung.answered) < _STAND_INS:
         return replace(rung, answered=rung.answered | {type(plain)}, tried=tried)
-    if unable and "fake" not in tried:
+    if unable and not missing and "fake" not in tried:
         return replace(rung, how="fake", device="cuda" if device else "cpu", tried=tried)
-    if (unable or guessed) and not device and "cpu" not in tried and fits(twin):
+    if (unable or guessed) and not device and not missing and "cpu" not in tried and fits(twin):
         return replace(rung, how="cpu", device="cpu", tried=tried)
     if not unable or not at or at[-1] is twin.module:
         return None
@@ -195,6 +200,8 @@ def _packed(module: nn.Module) -> bool:
 
 def fits(twin: Twin) -> bool:
     """Whether the model is small enough to be made real."""
+    if any(not p.dtype.is_floating_point for p in twin.parameters):
+        return False  # packed weights, and kernels that trust what is in them
     size = 4 * sum(t.numel() for t in (*twin.module.parameters(), *twin.module.buffers()))
     if size > _SMALL:
         return False

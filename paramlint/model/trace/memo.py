@@ -5,9 +5,7 @@ Kernels of the meta device are mostly Python, and cost tenths of a millisecond. 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from types import FunctionType
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -82,53 +80,3 @@ def _key(values: Any, parts: list[Any]) -> bool:
         else:
             return False
     return True
-
-
-@contextmanager
-def without_dynamo() -> Iterator[None]:
-    """Meta kernels run without torch's compiler being imported, which they ask not to be compiled by.
-
-    That import takes a second. Where the compiler is there already, and where torch does it in another way, nothing
-    is done.
-    """
-    import sys
-
-    marked: list[Any] = []
-    if "torch._dynamo" not in sys.modules:
-        for function in _shielded():
-            if not hasattr(function, _MARK):
-                setattr(function, _MARK, function)
-                marked.append(function)
-    try:
-        yield
-    finally:
-        for function in marked:
-            if getattr(function, _MARK, None) is function:
-                delattr(function, _MARK)
-
-
-_MARK = "__dynamo_disable"
-
-
-def _shielded() -> Iterator[Any]:
-    """The functions inside `torch._disable_dynamo` among torch's references and meta kernels."""
-    import torch._refs as refs
-
-    shield = getattr(torch, "_disable_dynamo", None)
-    code = getattr(shield(len) if shield is not None else None, "__code__", None)
-    if code is None:
-        return
-    places: list[Mapping[Any, Any]] = [vars(m) for m in (refs, refs.nn.functional, refs.special, refs.linalg, refs.fft)]
-    places += [torch._decomp.meta_table, torch._decomp.decomposition_table]
-    stack = [f for place in places for f in place.values() if isinstance(f, FunctionType)]
-    seen: set[int] = set()
-    while stack:
-        function = stack.pop()
-        if id(function) in seen:
-            continue
-        seen.add(id(function))
-        with suppress(ValueError):  # an empty cell
-            held = [c.cell_contents for c in function.__closure__ or () if isinstance(c.cell_contents, FunctionType)]
-            stack.extend(held)
-            if function.__code__ is code:
-                yield from held

@@ -46,11 +46,12 @@ def reshaped(op: str, shape: tuple[int, ...], outs: Sequence[Geometry], pieces: 
 
 def picked(node: Node, pieces: Sequence[Piece]) -> Moves | None:
     """Slices of a tensor that constants pick, one beside another."""
-    found, out, shape = node.details.get("picked") or (), node.outputs[0], node.reads[0].shape
-    if len(found) != 1 or found[0][1] is None or len(out.shape) != len(shape):
+    found: Sequence[tuple[int, tuple[int, ...] | None]] = node.details.get("picked") or ()
+    out, shape = node.outputs[0], node.reads[0].shape
+    if len(found) != 1 or len(out.shape) != len(shape):
         return None
     dim, values = found[0]
-    if out.shape[dim] != len(values):
+    if values is None or out.shape[dim] != len(values):
         return None
     whole = _dense(shape)
     blocks = _blocks(pieces, whole)
@@ -65,7 +66,8 @@ def _blocks(pieces: Sequence[Piece], g: Geometry) -> list[Block]:
 
 
 def _dense(shape: tuple[int, ...]) -> Geometry:
-    strides, size = [], 1
+    strides: list[int] = []
+    size = 1
     for n in reversed(shape):
         strides.insert(0, size)
         size *= n

@@ -82,7 +82,7 @@ class Reading:
                 self.made_of[node.number] = {node.index: VIEW}
             elif node.leaf == "input":
                 status, live, inputs = ACTIVATION, True, 1 << node.index
-        else:
+        elif node.op not in kinds.SHAPED:
             for q in node.parents:
                 status = max(status, self.status[q])
                 live = live or self.live[q]
@@ -97,7 +97,7 @@ class Reading:
         self.live.append(live)
         self.touched.append(touched)
         self.inputs.append(inputs)
-        if not node.leaf and any(q in self.made_of for q in node.parents):
+        if not node.leaf and node.op not in kinds.SHAPED and any(q in self.made_of for q in node.parents):
             self._use(node)
 
     def _use(self, node: Node) -> None:

@@ -8,6 +8,7 @@ from time import monotonic
 from typing import Any
 
 import torch
+from torch._ops import HigherOrderOperator
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from paramlint.model.trace.answers import answer
@@ -73,6 +74,8 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for i, p in enumerate(parameters):
             self._leaf(p, "parameter", i)
 
+    supports_higher_order_operators = True
+
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         return False  # else torch imports all of dynamo to wrap one method
@@ -126,6 +129,8 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if isinstance(func, HigherOrderOperator):
+            return self._in_small(func, args, kwargs)
         name = func.overloadpacket.__name__
         if name == "_local_scalar_dense":
             return self.values.scalar(args[0])
@@ -155,6 +160,18 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.values.after(func, known, outs)
         self._write_down(func, name, args, kwargs, parents, operands, reads, tensors, outs)
         return out
+
+    def _in_small(self, func: HigherOrderOperator, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """An operator that takes functions (flex attention, a condition), done by the operations it is made of."""
+        if func._name == "cond":
+            with self:  # either may be the one, and both have parameters
+                args[2](*args[3])
+                return args[1](*args[3])
+        kernel = func.py_kernels.get(torch._C.DispatchKey.CompositeExplicitAutograd)
+        if not callable(kernel):
+            raise NotImplementedError(f"{func._name} is no operation, and has no kernel made of some")
+        with self:
+            return kernel(*args, **kwargs)
 
     def _write_down(
         self,
@@ -242,7 +259,10 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _lay(self, tensor: torch.Tensor) -> Geometry:
         """Where a tensor lies now. Models repeat themselves: equal sizes are kept once."""
-        shape: tuple[int, ...] = tuple(tensor.shape)
+        try:
+            shape: tuple[int, ...] = tuple(tensor.shape)
+        except RuntimeError:  # nested tensors have none
+            shape = ()
         shape = self._sizes.setdefault(shape, shape)
         try:
             strides = tensor.stride()

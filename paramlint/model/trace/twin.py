@@ -29,7 +29,7 @@ class Twin:
     buffers, which steer forward passes. `memo` is kept from pass to pass.
 
     Raises:
-        NotReady: parameters that are lazy, flattened together or gathered elsewhere.
+        NotReady: parameters that are lazy, flattened together or gathered elsewhere; TorchScript.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -42,7 +42,11 @@ class Twin:
         self.parameters: list[nn.Parameter] = [copier.tensor(p) for p in originals]  # type: ignore[misc]
         self.module = copier.module(model)
         self.values += initial(self.module, {id(t) for t, _ in self.values})
-        self.module.eval()
+        try:
+            self.module.eval()
+        except Exception:  # exported modules refuse it
+            for m in self.module.modules():
+                m.training = False
 
     def tell(self, values: Values) -> None:
         for tensor, value in self.values:
@@ -127,3 +131,5 @@ def _ready(parameters: list[nn.Parameter], model: nn.Module) -> None:
             raise NotReady("parameters are flattened together (FSDP with use_orig_params=False): trace it unwrapped")
         if hasattr(p, "ds_id") and p.numel() == 0:
             raise NotReady("parameters are emptied until they are gathered (ZeRO-3): trace it before it is wrapped")
+    if any(isinstance(m, torch.jit.ScriptModule) for m in model.modules()):
+        raise NotReady("TorchScript is not run from Python: trace the module before it is scripted")

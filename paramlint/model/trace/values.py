@@ -13,8 +13,9 @@ from typing import Any
 
 import torch
 
-_MOST = 1 << 18  # elements of integers and flags: masks, indices, grids
-_MOST_REAL = 1 << 12  # elements of floating point
+_MOST = 1 << 18  # elements of integers: indices, grids
+_MOST_FLAGS = 1 << 22  # of masks, which models spread over all features
+_MOST_REAL = 1 << 12  # of floating point
 _RANDOM = frozenset(
     "rand randn randint randperm bernoulli uniform normal multinomial native_dropout exponential empty empty_like "
     "empty_strided empty_permuted new_empty new_empty_strided rand_like randn_like randint_like".split()
@@ -54,7 +55,7 @@ class Values:
         if value is not None:
             return value
         self.guessed = True
-        with self.aside():
+        with torch._C.DisableTorchFunction(), self.aside():  # a mode that builds on meta would have it there
             return torch.ones(tensor.shape, dtype=tensor.dtype, device="cpu")
 
     def scalar(self, tensor: torch.Tensor) -> bool | int | float | complex:
@@ -78,8 +79,9 @@ class Values:
             return None
         elif name in _RANDOM or name.rstrip("_") in _RANDOM:
             return None
-        if any(t.numel() > _MOST for t in tensors):
-            return None
+        for t in tensors:
+            if t.numel() > (_MOST_FLAGS if t.dtype is torch.bool else _MOST):
+                return None
         swap = {id(t): self.of(t) for t in tensors}
         kw = {k: _swapped(v, swap) for k, v in kwargs.items()}
         if kw.get("device") is not None:
@@ -105,7 +107,7 @@ class Values:
                     self.know(made, torch.ones(made.shape, dtype=made.dtype, device="cpu"))
             return
         for t in outs:
-            if t.numel() > (_MOST_REAL if t.dtype.is_floating_point else _MOST) or t.device.type != "meta":
+            if not pretends(t) or t.numel() > _most(t):
                 return
         call, args, kwargs = known
         try:
@@ -118,6 +120,12 @@ class Values:
             for t, value in zip(outs, values, strict=True):
                 if value.shape == t.shape:
                     self.know(t, value)
+
+
+def _most(tensor: torch.Tensor) -> int:
+    if tensor.dtype is torch.bool:
+        return _MOST_FLAGS
+    return _MOST_REAL if tensor.dtype.is_floating_point else _MOST
 
 
 def pretends(tensor: torch.Tensor) -> bool:
