@@ -252,3 +252,42 @@ def test_what_the_compiler_does_later_is_not_changed():
 
     passed(Body(torch.tanh))
     assert [f for f in _shielded() if getattr(f, _MARK, None) is f] == []
+
+
+class Flexible(nn.Module):
+    """Attention with a learned bias, by an operator that takes functions."""
+
+    def __init__(self):
+        super().__init__()
+        self.qkv, self.out, self.bias = nn.Linear(8, 24), nn.Linear(8, 8), nn.Parameter(torch.zeros(2))
+
+    def forward(self, x):
+        from torch.nn.attention.flex_attention import flex_attention
+
+        q, k, v = self.qkv(x).view(2, 16, 3, 2, 4).permute(2, 0, 3, 1, 4)
+        mixed = flex_attention(q, k, v, score_mod=lambda score, b, h, i, j: score + self.bias[h])
+        return self.out(mixed.transpose(1, 2).reshape(2, 16, 8))
+
+
+class Conditional(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.one, self.other, self.head = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 4)
+
+    def forward(self, x):
+        return self.head(torch.cond(x.sum() > 0, lambda x: self.one(x), lambda x: self.other(x), (x,)))
+
+
+def test_operators_that_take_functions():
+    pytest.importorskip("torch.nn.attention.flex_attention")
+    for model, shape in ((Flexible(), (2, 16, 8)), (Conditional(), (2, 8))):
+        last, uses, _ = passed(model, *shape)
+        assert (last.how, last.stopped) == ("meta", "")
+        assert all(uses.values())
+
+
+def test_what_is_compiled_on_the_way_is_run_as_it_is():
+    compiles = torch.compile
+    last, uses, _ = passed(Body(lambda x: torch.compile(torch.relu)(x)))
+    assert last.stopped == "" and all(uses.values())
+    assert torch.compile is compiles

@@ -24,5 +24,5 @@ def speak(p: Parameter) -> Iterator[Evidence]:
 
 def alike(p: Parameter, seen: Collection[tuple[int, ...]]) -> Iterator[Evidence]:
     """A matrix that no trace saw at work, of the shape of matrices that it saw: `seen` has theirs."""
-    if p.ndim == 2 and p.effective_ndim == 2 and not p.uses and p.shape in seen:
+    if p.ndim == 2 and p.effective_ndim == 2 and p.reach == "unreached" and p.shape in seen:
         yield Evidence("shape", "hidden-matrix", "of the shape of hidden matrices that the trace saw at work", "guess")

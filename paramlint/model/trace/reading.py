@@ -221,6 +221,8 @@ class Reading:
         for p, how in made.items():
             if how == PRODUCT and len(made) > 1:
                 self._say(p, Use("factor", node.operands[weight], function=node.op))
+            elif how == LOOKUP and len(self.shapes[p]) < 3:
+                self._say(p, Use("attend", node.operands[weight], function=node.op))  # rows compared with activations
             elif _numel(self.shapes[p]) * 2 > most:
                 weights.append(p)
                 # or some matrices of a stack, picked one by one
@@ -232,8 +234,9 @@ class Reading:
         product = Product(
             node, tuple(weights), source, node.operands[weight], geometry.shape, batched, fresh, constants
         )
-        self.products.append(product)
-        self.product_at[number] = product
+        if weights:
+            self.products.append(product)
+            self.product_at[number] = product
         # what a linear map gives is an activation, of whatever it was made
         self.status[number], self.touched[number], self.inputs[number] = ACTIVATION, True, 0
         if self._is_weight(source):
