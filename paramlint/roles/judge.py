@@ -98,7 +98,10 @@ def _all_evidence(tree: Tree, ends: Ends, p: Parameter) -> list[Evidence]:
         if end.confidence == "guess":
             # outside every stack, and neither end for sure: the class alone does not tell a hidden map from a head
             found = [
-                replace(e, confidence="guess") if e.role in PLAIN and e.confidence == "likely" else e for e in found
+                replace(e, confidence="guess")
+                if e.layer != "use" and e.role in PLAIN and e.confidence == "likely"
+                else e
+                for e in found
             ]
         found.append(end)
     found += name.speak(p, raw=_is_raw(tree, p), singleton=ends.singleton(p))

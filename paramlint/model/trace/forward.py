@@ -31,6 +31,7 @@ from paramlint.parameter import Pass, Use
 
 _REPAIRS = 24
 _PATIENCE = 30.0  # seconds for all passes of a model
+_BRANCHES = 6.0  # seconds, at least, for what the first complete pass did not reach
 _FIRST = ladder.Rung()
 
 
@@ -63,10 +64,21 @@ def trace(model: nn.Module, given: Example | None = None, patience: float = _PAT
             found.passes.append(Pass("", stopped=_said(error)))
             return found
         shapes = [tuple(p.shape) for p in twin.parameters]
+        failed: list[_Outcome] = []
         for example in [given] if given is not None else starts(twin.module):
-            _add(found, *_persevere(twin, example, end, mend=given is None), shapes)
+            began = time.monotonic()
+            outcome = _mended(twin, example, end, _FIRST, mend=given is None)
+            if outcome.error is None:
+                _add(found, outcome, _FIRST, shapes)
+                # what one pass did not reach is worth a few more of its kind, and no more
+                end = min(end, time.monotonic() + max(_BRANCHES, 4 * (time.monotonic() - began)))
+            else:
+                failed.append(outcome)
             if time.monotonic() > end or len(found.uses) == len(shapes):
                 break
+        for outcome in failed:
+            if len(found.uses) < len(shapes):
+                _add(found, *_climbed(twin, outcome, end, mend=given is None), shapes)
     return found
 
 
@@ -107,20 +119,18 @@ class _Outcome:
         return len(self.graph.nodes) >= len(other.graph.nodes)
 
 
-def _persevere(twin: Twin, example: Example, end: float, *, mend: bool) -> tuple[_Outcome, ladder.Rung]:
-    """The pass that came farthest, on this example or what became of it when it was mended, and the rung it was on."""
-    rung: ladder.Rung | None = _FIRST
-    best: tuple[_Outcome, ladder.Rung] | None = None
-    while rung is not None:
-        outcome = _mended(twin, example, end, rung, mend=mend)
-        if best is None or outcome.beats(best[0]):
-            best = outcome, rung
-        if outcome.error is None or time.monotonic() > end:
+def _climbed(twin: Twin, outcome: _Outcome, end: float, *, mend: bool) -> tuple[_Outcome, ladder.Rung]:
+    """The pass that came farthest from one that failed on the first rung, and the rung it was on."""
+    rung, best, reached = _FIRST, outcome, _FIRST
+    while outcome.error is not None and time.monotonic() < end:
+        higher = ladder.higher(twin, rung, outcome.error, guessed=outcome.guessed)
+        if higher is None:
             break
-        example = best[0].example
-        rung = ladder.higher(twin, rung, outcome.error, guessed=outcome.guessed)
-    assert best is not None
-    return best
+        rung = higher
+        outcome = _mended(twin, best.example, end, rung, mend=mend)
+        if outcome.beats(best):
+            best, reached = outcome, rung
+    return best, reached
 
 
 def _mended(twin: Twin, example: Example, end: float, rung: ladder.Rung, *, mend: bool) -> _Outcome:

@@ -1,0 +1,102 @@
+"""Output heads: the maps that every way back from an output meets first."""
+
+from __future__ import annotations
+
+from paramlint.model.trace import kinds
+from paramlint.model.trace.reading import ACTIVATION, Product, Reading
+
+_SIDE_BY_SIDE = 64  # heads that may be averaged, compared or stacked in one output
+_FEW = 8  # features that are scores themselves, where one more map weighs them
+_NARROWING = 4  # a map to an output gives this many times fewer features than the stream that it reads has
+
+
+def feeding(reading: Reading) -> list[bool]:
+    """For every node whether its result goes on, through numbers, into another linear map of parameters."""
+    nodes = reading.graph.nodes
+    found = [False] * len(nodes)
+    for node in reversed(nodes):
+        if node.leaf or not (found[node.number] or node.number in reading.product_at):
+            continue
+        for q in node.parents:
+            if nodes[q].carries:
+                found[q] = True
+    return found
+
+
+def output_maps(reading: Reading, follow: list[bool]) -> set[int]:
+    """Products that reach an output through no other, where every way back from that output meets them first."""
+    found = _dead_ends(reading, follow)
+    repeated = {p for m in reading.products if follow[m.node.number] for p in m.weights}
+    for result in dict.fromkeys(reading.graph.results):
+        if not reading.graph.nodes[result].carries:
+            continue
+        frontier, looked_up = _frontier(reading, result)
+        if looked_up or not 0 < len(frontier) <= _SIDE_BY_SIDE:
+            continue
+        last = {i for i in frontier if not follow[i] and not repeated & set(reading.product_at[i].weights)}
+        widths = {reading.product_at[i].fan_out for i in frontier - last}
+        # what gives as many features as maps before it is added to their stream, and is no end of its own
+        ends = {i for i in last if reading.product_at[i].fan_out not in widths}
+        found |= ends
+        for i in ends:
+            found |= _weighed(reading, reading.product_at[i])
+        if last and not ends:
+            found |= _refined(reading, last, frontier - last)
+    return found
+
+
+def _weighed(reading: Reading, last: Product) -> set[int]:
+    """Where the last map only weighs a few features into one, what gives these is the head."""
+    if last.fan_out > 1 or last.fan_in > _FEW:
+        return set()
+    frontier, _ = _frontier(reading, last.data)
+    return frontier
+
+
+def _dead_ends(reading: Reading, follow: list[bool]) -> set[int]:
+    """Products that lead neither to another nor to what was returned: outputs that only a loss would take."""
+    graph = reading.graph
+    if not graph.complete:
+        return set()
+    arrives = [False] * len(graph.nodes)
+    for result in graph.results:
+        arrives[result] = True
+    for node in reversed(graph.nodes):
+        if arrives[node.number]:
+            for q in node.parents:
+                arrives[q] = True
+    inside = {m.shape for m in reading.products if follow[m.node.number]}
+    # of the shape of maps inside, it is rather the end of a last block that was not asked for
+    return {i for i, m in reading.product_at.items() if not follow[i] and not arrives[i] and m.shape not in inside}
+
+
+def _frontier(reading: Reading, result: int) -> tuple[set[int], bool]:
+    """The first products on every way back from a node, and whether one ends in a table."""
+    seen: set[int] = set()
+    stack, frontier, looked_up = [result], set(), False
+    while stack:
+        i = stack.pop()
+        if i in seen:
+            continue
+        seen.add(i)
+        if i in reading.product_at:
+            frontier.add(i)
+        elif i in reading.lookups:
+            looked_up = True
+        else:
+            node = reading.graph.nodes[i]
+            onward = [q for q in node.parents if reading.graph.nodes[q].carries and reading.status[q] == ACTIVATION]
+            if len(onward) < 2 or node.op not in kinds.PRODUCTS:  # activations compared with one another are no scores
+                stack.extend(onward)
+    return frontier, looked_up
+
+
+def _refined(reading: Reading, last: set[int], before: set[int]) -> set[int]:
+    """The map that narrows the stream to an output and the one of the same width that refines it: h + f(h)."""
+    if len(last) != 1 or len(before) != 1:
+        return set()
+    refining, narrowing = reading.product_at[min(last)], reading.product_at[min(before)]
+    same = refining.fan_in == refining.fan_out == narrowing.fan_out
+    if same and narrowing.fan_in >= _NARROWING * narrowing.fan_out and _frontier(reading, refining.data)[0] == before:
+        return last | before
+    return set()
