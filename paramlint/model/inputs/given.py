@@ -33,7 +33,7 @@ def example(inputs: Any, model: nn.Module) -> Example:
         return _settled(Example(tuple(inputs)))
     raise ParamlintError(
         f"inputs are a {type(inputs).__name__}",
-        hint="give a tensor, a tuple of arguments, a dict of arguments by name, or a function that returns one of these",
+        hint="give a tensor, a tuple of arguments, a dict of arguments by name, or a function returning one of these",
     )
 
 

@@ -43,7 +43,6 @@ def starts(model: nn.Module) -> Iterator[Example]:
     ask = Ask(model)
     ask.batch = _batch(ask)
     names = [n for n in ask.arguments if n in ask.main or n in _OPENING or n in ask.required()]
-    names += _masked(ask)
     if not ask.takes("spatial_shapes") and "pixel_attention_mask" not in ask.required():
         names = [n for n in names if n != "pixel_attention_mask"]
     for kind, tower in _TOWERS.items():
@@ -59,6 +58,8 @@ def starts(model: nn.Module) -> Iterator[Example]:
         yield example(ask, [*names, "encoder_hidden_states"])
     if ask.takes("token_type_ids"):
         yield example(ask, [*names, "token_type_ids"])
+    if ask.takes("bool_masked_pos") and "bool_masked_pos" not in names:
+        yield example(ask, [*names, "bool_masked_pos"])
     yield from _fewer(ask, names)
     if ask.takes("labels"):
         labelled = example(ask, names)
@@ -84,13 +85,6 @@ def _fewer(ask: Ask, names: list[str]) -> Iterator[Example]:
     for chosen in sets:
         if not asked - chosen:
             yield example(ask, [n for n in names if kind_of(n) in chosen or n in ask.required()])
-
-
-def _masked(ask: Ask) -> list[str]:
-    """Which patches are masked, where the model has something to put there."""
-    if not ask.takes("bool_masked_pos") or "bool_masked_pos" in ask.required():
-        return []
-    return ["bool_masked_pos"] if any("mask_token" in n for n, _ in ask.model.named_parameters()) else []
 
 
 def example(ask: Ask, names: list[str]) -> Example:
