@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from paramlint.model.trace import kinds
+from paramlint.model.trace.graph import Node
 from paramlint.model.trace.reading import ACTIVATION, Product, Reading
 
 _SIDE_BY_SIDE = 64  # heads that may be averaged, compared or stacked in one output
@@ -11,16 +12,21 @@ _NARROWING = 4  # a map to an output gives this many times fewer features than t
 
 
 def feeding(reading: Reading) -> list[bool]:
-    """For every node whether its result goes on, through numbers, into another linear map of parameters."""
-    nodes = reading.graph.nodes
-    found = [False] * len(nodes)
-    for node in reversed(nodes):
-        if node.leaf or not (found[node.number] or node.number in reading.product_at):
-            continue
-        for q in node.parents:
-            if nodes[q].carries:
+    """For every node whether its result goes on, where a gradient would come back, into another linear map."""
+    found = [False] * len(reading.graph.nodes)
+    for node in reversed(reading.graph.nodes):
+        if found[node.number] or node.number in reading.product_at:
+            for q in _behind(reading, node):
                 found[q] = True
     return found
+
+
+def _behind(reading: Reading, node: Node) -> list[int]:
+    """The parents of a node that a gradient would reach: no integers, nothing detached, no regions to crop."""
+    if node.leaf or node.op == "detach":
+        return []
+    parents = node.parents[:1] if node.op in kinds.CROPS else node.parents
+    return [q for q in parents if reading.graph.nodes[q].carries]
 
 
 def output_maps(reading: Reading, follow: list[bool]) -> set[int]:
@@ -30,11 +36,11 @@ def output_maps(reading: Reading, follow: list[bool]) -> set[int]:
     for result in dict.fromkeys(reading.graph.results):
         if not reading.graph.nodes[result].carries:
             continue
-        frontier, looked_up = _frontier(reading, result)
+        frontier, beyond, looked_up = _frontier(reading, result)
         if looked_up or not 0 < len(frontier) <= _SIDE_BY_SIDE:
             continue
         last = {i for i in frontier if not follow[i] and not repeated & set(reading.product_at[i].weights)}
-        widths = {reading.product_at[i].fan_out for i in frontier - last}
+        widths = {reading.product_at[i].fan_out for i in (frontier | beyond) - last if follow[i]}
         # what gives as many features as maps before it is added to their stream, and is no end of its own
         ends = {i for i in last if reading.product_at[i].fan_out not in widths}
         found |= ends
@@ -49,8 +55,7 @@ def _weighed(reading: Reading, last: Product) -> set[int]:
     """Where the last map only weighs a few features into one, what gives these is the head."""
     if last.fan_out > 1 or last.fan_in > _FEW:
         return set()
-    frontier, _ = _frontier(reading, last.data)
-    return frontier
+    return _frontier(reading, last.data)[0]
 
 
 def _dead_ends(reading: Reading, follow: list[bool]) -> set[int]:
@@ -70,25 +75,30 @@ def _dead_ends(reading: Reading, follow: list[bool]) -> set[int]:
     return {i for i, m in reading.product_at.items() if not follow[i] and not arrives[i] and m.shape not in inside}
 
 
-def _frontier(reading: Reading, result: int) -> tuple[set[int], bool]:
-    """The first products on every way back from a node, and whether one ends in a table."""
-    seen: set[int] = set()
-    stack, frontier, looked_up = [result], set(), False
+def _frontier(reading: Reading, result: int) -> tuple[set[int], set[int], bool]:
+    """The first products on every way back from a node, and whether one of these ways ends in a table.
+
+    Those in the second set lie beyond a product of activations: what is compared with something else is no score.
+    """
+    seen: set[tuple[int, bool]] = set()
+    stack = [(result, False)]
+    found: tuple[set[int], set[int]] = set(), set()
+    looked_up = False
     while stack:
-        i = stack.pop()
-        if i in seen:
+        i, compared = stack.pop()
+        if (i, compared) in seen:
             continue
-        seen.add(i)
+        seen.add((i, compared))
         if i in reading.product_at:
-            frontier.add(i)
+            found[compared].add(i)
         elif i in reading.lookups:
             looked_up = True
         else:
             node = reading.graph.nodes[i]
-            onward = [q for q in node.parents if reading.graph.nodes[q].carries and reading.status[q] == ACTIVATION]
-            if len(onward) < 2 or node.op not in kinds.PRODUCTS:  # activations compared with one another are no scores
-                stack.extend(onward)
-    return frontier, looked_up
+            onward = [q for q in _behind(reading, node) if reading.status[q] == ACTIVATION]
+            compared = compared or (len(onward) > 1 and node.op in kinds.PRODUCTS)
+            stack.extend((q, compared) for q in onward)
+    return found[0], found[1] - found[0], looked_up
 
 
 def _refined(reading: Reading, last: set[int], before: set[int]) -> set[int]:

@@ -11,6 +11,8 @@ VIEWS = frozenset(
     "split_copy unbind_copy chunk detach_ squeeze_ unsqueeze_ transpose_ t_ resolve_conj resolve_neg real imag "
     "im2col col2im pixel_shuffle pixel_unshuffle unfold_copy".split()
 )
+#: Regions cut out of operand 0: no gradient comes back to where they lie.
+CROPS = frozenset("roi_align roi_pool ps_roi_align ps_roi_pool nms".split())
 #: Results that take no more than a shape of their operand.
 SHAPED = frozenset(
     "empty_like zeros_like ones_like full_like rand_like randn_like randint_like new_empty new_zeros new_ones new_full "

@@ -8,6 +8,16 @@ from paramlint.model.trace.reading import ACTIVATION, Product, Reading
 
 _FAR = 16  # operations between a map and what it is for
 _SHAPING = kinds.VIEWS | kinds.MULTIPLICATIONS | kinds.ADDITIONS | kinds.JOINS | frozenset(kinds.NORMS)
+_SCORING = (
+    kinds.VIEWS
+    | kinds.MULTIPLICATIONS
+    | kinds.ADDITIONS
+    | kinds.REPLACEMENTS
+    | frozenset(
+        "_softmax _safe_softmax softmax _log_softmax sigmoid sigmoid_ exp log tanh softplus relu sqrt clamp clamp_min "
+        "log_sigmoid_forward native_dropout".split()
+    )
+)
 _SOFTMAX = frozenset(("_softmax", "_safe_softmax", "softmax"))
 
 
@@ -93,5 +103,7 @@ def _scored(reading: Reading, number: int, choices: int) -> Product | None:
         if product is not None:
             return product if product.node.shape and product.node.shape[-1] == choices else None
         node = reading.graph.nodes[i]
+        if node.op not in _SCORING:
+            continue
         stack.extend((q, far + 1) for q in node.parents if reading.graph.nodes[q].carries)
     return None
