@@ -89,8 +89,7 @@ def blog_recipe(model: nn.Module) -> list[dict]:
 
 def right_groups(model: Mamba) -> list[dict]:
     """Muon for the plain projections. The fused ones are with Adam, as Megatron-LM has it for in_proj.
-
-    As long as one tensor holds several matrices there is a warning to be had either way.
+    In Muon, a tensor that holds several matrices would get a warning.
     """
     mixers = [m for m in model.modules() if isinstance(m, Mixer)]
     hidden = {id(p) for m in mixers for p in (m.dt_proj.weight, m.out_proj.weight)}

@@ -66,6 +66,8 @@ def check(
     profile: str | None = None,
     policy: str = "default",
     overrides: Mapping[str, str] | None = None,
+    inputs: Any = None,
+    trace: bool = True,
 ) -> Run:
     """Checks an optimizer, or the groups meant for one, against a live model.
 
@@ -74,7 +76,7 @@ def check(
         optimizer: an optimizer; several in a list, tuple or dict; a list of group dicts; two lists of tensors; or a
             function of the model that returns one of these.
         profile: which optimizer groups without one are for, as `paramlint optimizers` lists them.
-        policy, overrides: as in `inspect`.
+        policy, overrides, inputs, trace: as in `inspect`.
 
     Returns:
         The run; its `findings` are sorted, gravest first.
@@ -90,7 +92,7 @@ def check(
     known = knowledge.load()
     if profile is not None:
         profile = known.profile(profile).name
-    inventory = inspect(model, policy=policy, overrides=overrides)
+    inventory = inspect(model, inputs=inputs, policy=policy, overrides=overrides, trace=trace)
     proposal = read(optimizer, model, inventory, known.profiles)
     run = Run(inventory.model, inventory, proposal, policy=policy, profile=profile, notes=proposal.notes)
     return examine(run, known)

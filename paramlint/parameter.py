@@ -90,13 +90,15 @@ class Pass:
 
     `inputs` are what was given ("input_ids (1, 16)"), `how` is the rung that was stood on, `stopped` is what ended the
     pass before its end, "" where it was complete. `answered` are the classes of modules whose kernels cannot run here:
-    what they give was made up from their sizes, and what they do with their parameters may not have been seen.
+    what they give was made up from their sizes, and what they do with their parameters may not have been seen. `part`
+    is the path of the module that was run alone, "" where the whole model was.
     """
 
     inputs: str
     how: Literal["meta", "bf16", "fake", "cpu"] = "meta"
     stopped: str = ""
     answered: tuple[str, ...] = ()
+    part: str = ""
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,16 @@ def test_scrambled_names_go_to_the_same_place(name: str) -> None:
         assert moved == []
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_the_forward_pass_alone_sends_everything_to_the_same_place(name: str) -> None:
+    model = MODELS[name]()
+    alone = paramlint.inspect(model, evidence=("identity", "use", "shape"))
+    assert [p.inputs for p in alone.passes if not p.stopped]
+    told = {p.name: (p.role, p.destination) for p in alone.parameters}
+    everything = paramlint.inspect(model).parameters
+    assert [p.name for p in everything if told[p.name][1] != p.destination] == []
+
+
 def test_a_misleading_name_does_not_move_a_map() -> None:
     block = nn.Sequential(nn.LayerNorm(64), nn.Linear(64, 64))
     model = nn.Module()

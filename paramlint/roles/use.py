@@ -41,18 +41,18 @@ def _map(p: Parameter, maps: Sequence[Use]) -> Evidence:
     if any(u.adapts for u in maps):
         return Evidence("use", "low-rank-adapter", "half of a low-rank pair beside a larger map")
     if any(u.to_output for u in maps) and not follows:
-        return Evidence("use", "output-head", f"its {what} is the last before an output, and no other follows")
+        return Evidence("use", "output-head", f"the last {what} before an output")
+    if groups > 1 and groups in (p.shape[0], p.shape[0] * p.shape[1]):
+        return Evidence("use", "depthwise-conv", f"filter of a convolution in {groups} groups, one for each channel")
     if groups > 1:
-        if groups in (p.shape[0], p.shape[0] * p.shape[1]):
-            return Evidence(
-                "use", "depthwise-conv", f"filter of a convolution in {groups} groups, one for each channel"
-            )
         return Evidence("use", "grouped-conv", f"filter of a convolution in {groups} groups")
     fused = max((u for u in maps if len(u.parts) > 1), key=lambda u: len(u.parts), default=None)
+    if all(u.narrow for u in maps) and not convolution and not any(u.chooses or u.from_input for u in maps):
+        return Evidence("use", "small-gate", "a map with a side of two or three only")
     if all(u.batch_dims for u in maps) and not convolution:
         text = "a stack of matrices, each multiplied with inputs of its own"
         return (
-            _divided("expert-stack", fused, "certain", text + ", whose")
+            _divided("expert-stack", fused, "certain", f"{text}; its")
             if fused
             else Evidence("use", "expert-stack", text)
         )
@@ -60,26 +60,14 @@ def _map(p: Parameter, maps: Sequence[Use]) -> Evidence:
         return Evidence("use", "router", "the largest of its outputs are picked")
     if any(u.from_input for u in maps):
         return Evidence("use", "input-projection", f"the first {what} on the data")
-    if p.ndim == 2 and all(u.narrow for u in maps):
-        return Evidence("use", "small-gate", f"a map with a side of {min(p.shape)} only")
     if all(u.on_constants for u in maps):
         return Evidence("use", "relative-bias", f"a {what} of constants, such as coordinates", "likely")
     sure: Confidence = "certain" if follows else "likely"
     if convolution:
-        return Evidence(
-            "use",
-            "conv-filter",
-            "a convolution of activations, other maps follow" if follows else "a convolution of activations",
-            sure,
-        )
+        return Evidence("use", "conv-filter", "a convolution of activations", sure)
     if fused is not None:
         return _divided("fused-matrix", fused, sure, "its")
-    return Evidence(
-        "use",
-        "hidden-matrix",
-        "maps activations to activations, and other maps follow" if follows else "maps activations to activations",
-        sure,
-    )
+    return Evidence("use", "hidden-matrix", "maps activations to activations", sure)
 
 
 def _divided(role: str, use: Use, sure: Confidence, whose: str) -> Fused:

@@ -36,7 +36,7 @@ def attempt(example: Example) -> Attempt:
     """The example as an attempt."""
     if isinstance(example, Attempt):
         return example
-    return Attempt(example.args, example.kwargs, example.hidden, example.training)
+    return Attempt(example.args, example.kwargs, example.hidden, example.training, example.part)
 
 
 def _told(value: Any) -> Any:
@@ -62,9 +62,14 @@ def owners(example: Example) -> list[int | str]:
 
 
 def with_leaf(example: Attempt, index: int, change: Callable[[torch.Tensor], torch.Tensor]) -> Attempt:
-    """The example with one of its tensors changed."""
+    """The example with one of its tensors changed, and those that are like it in the same list."""
+    tensors, names = leaves(example), owners(example)
+    mine = tensors[index]
+    alike = {
+        i for i, t in enumerate(tensors) if names[i] == names[index] and t.shape == mine.shape and t.dtype == mine.dtype
+    }
     count = iter(range(1 << 30))
-    changed = example.mapped(lambda t: change(t) if next(count) == index else t)
+    changed = example.mapped(lambda t: change(t) if next(count) in alike else t)
     assert isinstance(changed, Attempt)
     return changed
 

@@ -15,13 +15,15 @@ class Example:
 
     Tensors of integers and flags are real, on the CPU: their values steer models. Tensors of floating point are on
     meta: only their shapes and dtypes count. `hidden` names the arguments that are hidden states of another model, and
-    no data. `training` asks for training mode. `method` is called instead of the forward where it is not "".
+    no data. `training` asks for training mode. `part` is the path of the module of the model that takes them, "" for
+    the model itself.
     """
 
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     hidden: frozenset[str] = frozenset()
     training: bool = False
+    part: str = ""
 
     def with_kwargs(self, **changes: Any) -> Example:
         """The example with some keyword arguments set, or dropped where the value is None."""
@@ -38,10 +40,13 @@ class Example:
 
     @property
     def label(self) -> str:
-        """What is given, in words: `input_ids (1, 16), pixel_values (2, 3, 224, 224)`."""
+        """What is given, in words: `input_ids (1, 16), pixel_values (2, 3, 224, 224)`; after `vision_model alone: `
+        where only that part of the model is run.
+        """
         named = [("", a) for a in self.args] + list(self.kwargs.items())
         said = [_told(k, v) for k, v in named]
-        return ", ".join(s for s in said if s) + (" in training mode" if self.training else "")
+        told = ", ".join(s for s in said if s) + (" in training mode" if self.training else "")
+        return f"{self.part} alone: {told}" if self.part else told
 
 
 def _mapped(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:

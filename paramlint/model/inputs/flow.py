@@ -114,6 +114,11 @@ def _in(before: Geometry, out: Geometry, op: str, dim: int, want: int) -> Iterat
     if before.shape == out.shape and op not in ("transpose", "permute", "t"):
         yield dim, want
         return
+    if op == "repeat":
+        at = dim - len(out.shape) + len(before.shape)
+        if at >= 0 and before.shape[at] and want % (size // before.shape[at]) == 0:
+            yield at, want // (size // before.shape[at])
+        return
     if op in kinds.VIEWS:
         if op in ("view", "_unsafe_view", "reshape", "_reshape_alias", "view_copy"):
             yield from _regrouped(before.shape, out.shape, dim, want)

@@ -31,6 +31,10 @@ _STATES = frozenset(
 _ALIKE = frozenset("latent latents control controls controlnet clean conditioning reference ref noisy residual".split())
 _SIZES = frozenset("size sizes resolution coords coord crop aspect ratio ratios conds original".split())
 _ELSEWHERE = frozenset("encoder context memory cond text caption prompt cap txt".split())
+_NUMBERED = frozenset("indices indexes ids".split())
+_MASKED = frozenset("padding pad condition conditioning inpaint inpainting image latent latents".split())
+_ROTARY = frozenset("rotary rope".split())
+_LISTS = ("list[", "typing.list[", "typing.optional[typing.list", "typing.sequence", "sequence")
 #: Given back as None: what is only read where it is made by a partner of the model.
 _CACHES = frozenset("cache past kwargs mode generator residual residuals rotary rope rng callback".split())
 _COUNTS = {"num_frames": 1, "height": 4, "width": 4, "frames": 1, "fps": 24, "batch_size": BATCH}
@@ -65,6 +69,14 @@ def value(name: str, annotation: str, known: Known, *, main: bool = False, like:
     if text.startswith(("dict", "typing.dict")):
         return {}
     parts = set(words(name))
+    if like is not None and words(name)[0] in _NUMBERED:
+        return integers(known.frames if like.ndim > 4 else TOKENS)  # `indices_latents`: of them, not they
+    if like is not None and like.ndim > 3 and "mask" in parts and _spread(parts):
+        flat = like.ndim > 4 and bool(parts & {"padding", "pad"})  # the same in all frames
+        return floats(like.shape[0], 1, *like.shape[3 if flat else 2 :])
+    if like is not None and parts & _ROTARY and not parts & {"pos", "ids", "position"}:
+        turns = floats(TOKENS, known.plain_width)
+        return turns if text.startswith("torch.tensor") else (turns, turns)
     if like is not None and parts & _ALIKE and not parts & (_ELSEWHERE - {"cond"}) and like.dtype.is_floating_point:
         width = known.width(name)
         one = like.clone()
@@ -72,11 +84,22 @@ def value(name: str, annotation: str, known: Known, *, main: bool = False, like:
             one = resized(like, 1 if like.ndim > 3 else like.ndim - 1, width)
     else:
         one = tensor(name, annotation, known, main=main)
-    if text.startswith(("list[", "typing.list[", "typing.optional[typing.list", "typing.sequence", "sequence")):
+    if text in ("list", "<class 'list'>") or text.startswith(_LISTS):
         return [_unbatched(one) for _ in range(BATCH)]
     if text.startswith(("tuple[torch.tensor", "typing.tuple[torch.tensor")):
         return (one, one)
     return one
+
+
+def _spread(parts: set[str]) -> bool:
+    """Whether a mask lies over images, by the words of its name."""
+    return parts == {"mask"} or bool(parts & _MASKED and not parts & _ELSEWHERE - {"cond"})
+
+
+def optional_mask(name: str) -> bool:
+    """Whether an optional argument may be a mask over the data, and not one that tells padding."""
+    parts = set(words(name))
+    return "mask" in parts and _spread(parts) and not parts & {"padding", "pad"}
 
 
 def _plain(name: str, annotation: str) -> Any:
@@ -118,6 +141,8 @@ def tensor(name: str, annotation: str, known: Known, *, main: bool = False) -> t
         return floats(BATCH, known.width(name) or known.plain_width)
     if parts & _STATES and parts & {"states", "embeds", "embeddings", "features", "hidden"} and not main:
         return floats(BATCH, _tokens(parts), known.width(name) or known.plain_width)
+    if parts & {"grid", "thw"} and not main:
+        return torch.tensor([[1, 4, 4]] * BATCH)
     if parts & {"guidance", "strength"}:
         return floats(BATCH)
     if parts & _TIME and not parts & {"cond", "emb", "embed", "embeds", "proj"} and not main:

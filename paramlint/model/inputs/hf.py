@@ -22,7 +22,7 @@ _OPENING = frozenset(
     "past_values actions rewards returns_to_go timesteps input_points input_labels input_boxes input_masks text_inputs "
     "prompt_depth image_position_ids video_position_ids spatial_shapes pixel_attention_mask audio_latents "
     "audio_prompt_latents is_longer image_grid_hw future_values future_time_features static_categorical_features "
-    "static_real_features".split()
+    "static_real_features image_embeds_position_mask".split()
 )
 _HIDDEN = frozenset(("encoder_hidden_states", "context_hidden_states", "inputs_embeds", "decoder_inputs_embeds"))
 _MEDIA = ("image", "video", "audio")

@@ -11,12 +11,27 @@ from paramlint.model.inputs.hf_tokens import counts, row
 
 @makes("input_ids", "text_input_ids")
 def text(ask: Ask) -> torch.Tensor:
-    made = torch.tensor([row(ask, counts(ask))] * ask.batch, dtype=torch.long)
+    tokens = row(ask, counts(ask))
+    made = torch.tensor([tokens[:1] + [ask.word] * _places(ask) + tokens[1:]] * ask.batch, dtype=torch.long)
     books = ask.dim("num_codebooks", default=0)
     if "num_codebooks" in ask.documented.get("input_ids", ("", ""))[1] and books:
         return integers(ask.batch, made.shape[1], books)
     choices = _choices(ask)
     return made[:, None].expand(-1, choices, -1).contiguous() if choices else made
+
+
+def _places(ask: Ask) -> int:
+    """Tokens that stand where features of an image go, if a mask says where that is, and no token of its own."""
+    if not ask.takes("image_embeds_position_mask") or "image" not in ask.giving:
+        return 0
+    return ask.sizes.number("image", "latent_query_num", "num_query_tokens", default=0)
+
+
+@makes("image_embeds_position_mask")
+def image_places(ask: Ask) -> torch.Tensor:
+    found = torch.zeros(text(ask).shape, dtype=torch.long)
+    found[:, 1 : 1 + _places(ask)] = 1
+    return found
 
 
 def _choices(ask: Ask) -> int:

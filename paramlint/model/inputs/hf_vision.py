@@ -30,7 +30,7 @@ def channels(ask: Ask) -> int:
 def image_size(ask: Ask) -> tuple[int, int]:
     found = ask.sizes.pair("image", "image_size", "img_size", "crop_size", "image_resolution", "input_size")
     h, w = found or (224, 224)
-    scale = ask.sizes.find("image", "scale_factor", "num_windows")
+    scale = ask.sizes.find("image", "scale_factor", "pixel_shuffle_factor", "num_windows")
     if isinstance(scale, int) and scale > 1:  # that many patches along each side become one token, or windows
         step = scale * patch(ask)
         return max(1, h // step) * step, max(1, w // step) * step

@@ -12,6 +12,7 @@ import torch
 
 from paramlint.model.inputs import guess
 from paramlint.model.inputs.attempt import Attempt, leaves, with_argument, without
+from paramlint.model.inputs.declared import Sizes
 from paramlint.model.inputs.failure import Failure
 from paramlint.model.inputs.known import Known, words
 from paramlint.model.inputs.signature import Argument, arguments
@@ -28,7 +29,7 @@ def candidates(failure: Failure, example: Attempt) -> Iterator[Attempt]:
     known = failure.known
     yield from _unknown(failure, example, args)
     takes_any = any(a.kind == Parameter.VAR_KEYWORD for a in args.values())
-    yield from _keys(failure, example, known, takes_any and not any(a.required for a in args.values()))
+    yield from _keys(failure, example, known, args, takes_any and not any(a.required for a in args.values()))
     listed = any(a.kind == Parameter.VAR_POSITIONAL for a in args.values()) and len(example.args) < _MOST_ARGS
     if listed and failure.said("unpack|index out of range|missing"):
         yield replace(example, args=(*example.args, example.args[-1] if example.args else _any(known)))
@@ -79,7 +80,9 @@ def _unknown(failure: Failure, example: Attempt, args: dict[str, Argument]) -> I
                     yield without(example, name)
 
 
-def _keys(failure: Failure, example: Attempt, known: Known, takes_any: bool) -> Iterator[Attempt]:
+def _keys(
+    failure: Failure, example: Attempt, known: Known, args: dict[str, Argument], takes_any: bool
+) -> Iterator[Attempt]:
     """Keys that were missed in dicts that were given."""
     dicts: list[tuple[int | str, Any]] = [(k, v) for k, v in example.kwargs.items() if type(v) is dict]
     dicts += [(i, v) for i, v in enumerate(example.args) if type(v) is dict]
@@ -99,6 +102,10 @@ def _keys(failure: Failure, example: Attempt, known: Known, takes_any: bool) -> 
         if takes_any and key not in example.kwargs:
             made = guess.value(key, "", known, main=data is None, like=data)
             yield replace(example, kwargs={**example.kwargs, key: made})
+        if failure.kind == "KeyError" and not dicts:
+            for a in args.values():
+                if "dict" in a.annotation.lower() and a.default is None and a.name not in example.kwargs:
+                    yield with_argument(example, a.name, {key: guess.tensor(key, "", known)})
         for owner, value in dicts:
             if key not in value:
                 yield with_argument(example, owner, {**value, key: guess.tensor(key, "", known)})
@@ -124,22 +131,32 @@ def _missing(failure: Failure, example: Attempt, args: dict[str, Argument], know
         ordered += [w for w in re.findall(r"\w+", failure.text) if w in names]
         if nothing or failure.said("provid|requir|missing|need|given|both|either|at least"):
             ordered += [a.name for a in absent if "Tensor" in a.annotation and "mask" not in a.name]
+    sizes = Sizes(known)
     for name in dict.fromkeys(ordered):
         if name in names:
             made = guess.value(name, names[name].annotation, known, like=_data(example))
             if made is not None:
-                hidden = example.hidden | ({name} if guess.is_hidden(name) else set())
-                yield replace(example, kwargs={**example.kwargs, name: made}, hidden=frozenset(hidden))
+                fitted = sizes.fitted(name, made, example.kwargs)
+                if fitted is not made:
+                    yield replace(example, kwargs={**example.kwargs, name: fitted}, hidden=_hidden(example, name))
+                yield replace(example, kwargs={**example.kwargs, name: made}, hidden=_hidden(example, name))
+
+
+def _hidden(example: Attempt, name: str) -> frozenset[str]:
+    return example.hidden | ({name} if guess.is_hidden(name) else set())
 
 
 def _restructured(failure: Failure, example: Attempt, args: dict[str, Argument]) -> Iterator[Attempt]:
     """A list for a tensor, a tensor for a list, a dict for a tensor."""
-    if failure.kind not in ("TypeError", "AttributeError", "KeyError", "IndexError"):
-        return
     given: list[tuple[int | str, Any]] = [*enumerate(example.args), *example.kwargs.items()]
+    for owner, value in given:
+        yield from _indices(failure, example, owner, value)
+    if failure.kind not in ("TypeError", "AttributeError", "KeyError", "IndexError") and not failure.said("to unpack"):
+        return
     for owner, value in given:
         if isinstance(value, torch.Tensor) and not _named(failure, owner):
             continue
+        yield from _pairs(failure, example, owner, failure.known)
         yield from _other_forms(failure, example, owner, value)
 
 
@@ -147,9 +164,35 @@ def _named(failure: Failure, owner: int | str) -> bool:
     return not isinstance(owner, str) or any(owner in f.names for f in failure.frames if f.own)
 
 
+def _pairs(failure: Failure, example: Attempt, owner: int | str, known: Known) -> Iterator[Attempt]:
+    """A list of tuples, where a loop takes each of what is in it apart: `for x, mask in pairs`."""
+    for frame in failure.frames:
+        loop = re.search(r"\bfor ((?:\w+, )+\w+) in (?:\w+\()?(\w+)\b", frame.line)
+        if loop and loop[2] == owner and frame.own:
+            names = str(owner).split("_and_")
+            if len(names) != loop[1].count(",") + 1:
+                names = loop[1].split(", ")
+            yield with_argument(example, owner, [tuple(guess.tensor(n, "", known) for n in names)])
+
+
+def _indices(failure: Failure, example: Attempt, owner: int | str, value: Any) -> Iterator[Attempt]:
+    """A range of positions for each number of a tuple: `angles[pos[0]]` takes many of them."""
+    if not isinstance(value, (tuple, list)) or not value or not all(type(v) is int for v in value):
+        return
+    frame = failure.deepest
+    if frame is not None and failure.said("invalid for input of size|broadcast|index"):
+        sizes = [s for v in frame.local.values() if isinstance(v, (tuple, list)) and len(v) == len(value) for s in [v]]
+        whole = [s for s in sizes if s != value and all(isinstance(n, int) and 0 < n < 1 << 16 for n in s)]
+        for s in whole[:1] or [value]:
+            yield with_argument(example, owner, type(value)(torch.arange(n) for n in s))
+
+
 def _other_forms(failure: Failure, example: Attempt, owner: int | str, value: Any) -> Iterator[Attempt]:
     if isinstance(value, list) and value and failure.said("list index out of range") and len(value) < _MOST_LISTED:
         yield with_argument(example, owner, (value * _MOST_LISTED)[:_MOST_LISTED])
+    said = failure.said(r"index (\d+) is out of range")
+    if said and isinstance(value, list) and 0 < int(said[1]) < len(value):
+        yield with_argument(example, owner, value[: int(said[1])])
     if isinstance(value, (list, tuple)) and value and isinstance(value[0], torch.Tensor):
         one = value[0]
         batched = one.new_empty((len(value), *one.shape)) if one.is_meta else torch.stack(list(value))
@@ -161,7 +204,7 @@ def _other_forms(failure: Failure, example: Attempt, owner: int | str, value: An
             keys = [k for f in failure.frames if f.own for k in re.findall(r"\[['\"](\w+)['\"]\]", f.line)]
             if keys:
                 yield with_argument(example, owner, dict.fromkeys(keys, value))
-        if value.ndim > 1 and failure.said("list|tuple|iter"):
+        if value.ndim > 1 and failure.said("list|tuple(?! index)|iter"):
             yield with_argument(example, owner, list(value))
         if value.ndim <= 1 and failure.said(r"interpreted as an integer|must be int|integer argument|not '?Tensor"):
             yield with_argument(example, owner, 1)

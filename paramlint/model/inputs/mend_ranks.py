@@ -9,7 +9,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
-from paramlint.model.inputs.attempt import Attempt, leaves, with_leaf, with_shape
+from paramlint.model.inputs.attempt import Attempt, leaves, owners, with_leaf, with_shape
+from paramlint.model.inputs.declared import Sizes, unpacked
 from paramlint.model.inputs.failure import Failure
 from paramlint.model.inputs.flow import sources
 from paramlint.model.inputs.known import FRAMES, STACK, TOKENS, Known
@@ -32,7 +33,26 @@ _RANKS = (
 
 def candidates(failure: Failure, example: Attempt) -> Iterator[Attempt]:
     """Examples with one tensor of another rank, where layer or message says which."""
+    yield from _taken_apart(failure, example)
     yield from _mended(failure, example, _demands(failure))
+
+
+def _taken_apart(failure: Failure, example: Attempt) -> Iterator[Attempt]:
+    """With the dimensions that the statement names which could not take them from a shape."""
+    frame = failure.deepest
+    found = unpacked(frame.line) if frame is not None and failure.said("values to unpack") else None
+    if frame is None or found is None:
+        return
+    name, dims = found
+    number = failure.node(frame.local.get(name))
+    if number is None:
+        return
+    sizes, tensors, names = Sizes(failure.known), leaves(example), owners(example)
+    for index in dict.fromkeys(sources(failure.graph, number)):
+        old = tuple(tensors[index].shape)
+        if old == failure.graph.nodes[number].shape:
+            bound = sizes.bound({k: v for k, v in example.kwargs.items() if k != names[index]})
+            yield with_shape(example, index, sizes.shape(str(names[index]), dims, old, bound))
 
 
 def unlikely(failure: Failure, example: Attempt) -> Iterator[Attempt]:
@@ -55,6 +75,9 @@ def of_rank(failure: Failure, example: Attempt, index: int, rank: int) -> Iterat
     shape = tuple(leaves(example)[index].shape)
     found = reranked(shape, rank, failure.known)
     ways = [found] if found is not None else []
+    if len(shape) == 1 and rank == 2 and index and leaves(example)[0].ndim == 5:
+        at = Sizes(failure.known).frames_at(str(owners(example)[0]), 5)
+        ways.insert(0, (*shape, leaves(example)[0].shape[at]))  # a number for each frame
     if len(shape) == 3 and rank == 4:
         # vectors of several layers, or several vectors for a token
         stacked = (shape[0], shape[1], STACK, shape[2])
@@ -76,15 +99,15 @@ def reranked(shape: tuple[int, ...], rank: int, known: Known) -> tuple[int, ...]
         channels = known.number("in_channels", "in_chans", "input_channels") or channels
     table = {
         (3, 4): (shape[0], channels, side, side),
-        (3, 5): (shape[0], channels, FRAMES, side, side),
-        (4, 5): (shape[0], channels, FRAMES, *shape[2:]) if have == 4 else (),
+        (3, 5): (shape[0], channels, known.frames, side, side),
+        (4, 5): (shape[0], channels, known.frames, *shape[2:]) if have == 4 else (),
         (5, 4): (shape[0], channels, *shape[3:]) if have == 5 else (),
         (5, 6): (shape[0], STACK, *shape[1:]),
         (4, 3): (shape[0], TOKENS, channels),
         (5, 3): (shape[0], TOKENS, channels),
         (2, 3): (shape[0], TOKENS, channels),
         (2, 4): (shape[0], channels, side, side),
-        (2, 5): (shape[0], channels, FRAMES, side, side),
+        (2, 5): (shape[0], channels, known.frames, side, side),
         (3, 2): (shape[0], channels),
         (4, 2): (shape[0], channels),
         (1, 2): (*shape, TOKENS),

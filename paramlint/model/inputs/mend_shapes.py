@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from paramlint.model.inputs.attempt import Attempt, leaves, owners, resized, with_leaf, with_shape, with_size
+from paramlint.model.inputs.declared import Sizes
 from paramlint.model.inputs.failure import Failure
 from paramlint.model.inputs.flow import Wish, sources, wishes
 from paramlint.model.inputs.known import TOKENS, width_of
@@ -21,11 +22,13 @@ from paramlint.model.trace import kinds
 from paramlint.model.trace.graph import Node
 
 _COMMON = (8, 16, 24, 28, 32, 48, 56, 64, 84, 96, 112, 128, 160, 192, 224, 240, 256, 299, 320, 384, 448, 512)
+_LARGEST = 1 << 20
 Demand = tuple[int, int, int]  # node, dimension, the size it should have had
 
 
 def candidates(failure: Failure, example: Attempt) -> Iterator[Attempt]:
     """Examples with one size changed, the likeliest first."""
+    yield from _batches(failure, example)
     demands = dict.fromkeys((*_of_layer(failure), *_of_operation(failure)))
     ways = [_granted(failure, example, demand) for demand in demands]
     while ways:  # by turns: of several sizes that do not fit only one may be wrong
@@ -55,6 +58,18 @@ def _several(failure: Failure, example: Attempt) -> Iterator[Attempt]:
                 yield with_shape(example, i, (tensors[i].shape[0], want // have))
             elif tensors[i].ndim == 2 and i:
                 yield with_size(example, i, 1, tensors[i].shape[1] * (want // have))
+
+
+def _batches(failure: Failure, example: Attempt) -> Iterator[Attempt]:
+    """Contexts for each frame, where frames are samples: (2 x 4, n) does not go with (2, 4 x n)."""
+    node = failure.operation
+    shapes = [r.shape for r in node.reads if len(r.shape) > 2] if node is not None else []
+    if len(shapes) != 2 or math.prod(shapes[0]) != math.prod(shapes[1]):
+        return
+    few, many = sorted((shapes[0][0], shapes[1][0]))
+    for i, t in enumerate(leaves(example)):
+        if i and few < many and t.ndim == 3 and t.shape[0] == few:
+            yield with_size(example, i, 0, many)
 
 
 def asked(failure: Failure, example: Attempt) -> Iterator[Attempt]:
@@ -87,6 +102,10 @@ def _granted(failure: Failure, example: Attempt, demand: Demand) -> Iterator[Att
     # the first argument is the data that others are to fit
     for wish in sorted(found, key=lambda w: (w.dim == 0, w.given == 0, w.hops)):
         yield from changed(example, wish)
+    if len({w.given for w in found}) > 1:  # those that are put side by side
+        for wish in found:
+            example = with_size(example, wish.given, wish.dim, wish.size) if wish.size <= _LARGEST else example
+        yield example
 
 
 def alike(failure: Failure, example: Attempt) -> Iterator[Attempt]:
@@ -103,7 +122,7 @@ def alike(failure: Failure, example: Attempt) -> Iterator[Attempt]:
 def changed(example: Attempt, wish: Wish) -> Iterator[Attempt]:
     """The example with a wish fulfilled. Sides of images change together, to common sizes first."""
     tensor = leaves(example)[wish.given]
-    if wish.size > 1 << 20 or wish.dim >= tensor.ndim:
+    if wish.size > _LARGEST or wish.dim >= tensor.ndim:
         return
     spatial = wish.dim >= 2 and tensor.ndim >= 4 and tensor.dtype.is_floating_point
     if spatial and tensor.shape[-1] == tensor.shape[-2] and wish.dim >= tensor.ndim - 2:
@@ -120,10 +139,12 @@ def _sides(example: Attempt, index: int, size: int) -> Attempt:
 
 def other_sizes(failure: Failure, example: Attempt) -> Iterator[Attempt]:
     """Images of other common sizes, sequences of other lengths: where nothing better is known."""
-    for i, t in enumerate(leaves(example)):
+    yield from _smaller(failure, example)
+    declared = Sizes(failure.known)
+    for i, (owner, t) in enumerate(zip(owners(example), leaves(example), strict=True)):
         if t.ndim == 5 and t.dtype.is_floating_point:
-            for size in (9, 5, 4, 16, 1):
-                yield with_size(example, i, 2, size)
+            for size in (1, 9, 5, 33, 4, 16):
+                yield with_size(example, i, declared.frames_at(str(owner), 5), size)
     for i, t in enumerate(leaves(example)):
         if t.ndim >= 4 and t.shape[-1] == t.shape[-2] and t.dtype.is_floating_point:
             for size in (224, 256, 64, 128, 32, 28, 512, 384, 96, 299, 16, 1024):
@@ -139,6 +160,18 @@ def other_sizes(failure: Failure, example: Attempt) -> Iterator[Attempt]:
                 for size in (64, 256, 1024, 4096, 16000):
                     if t.shape[dim] < size:
                         yield with_size(example, i, dim, size)
+
+
+def _smaller(failure: Failure, example: Attempt) -> Iterator[Attempt]:
+    """Smaller images, for operations that are only tried on little data."""
+    if not failure.said("too large to be tried"):
+        return
+    for i, t in enumerate(leaves(example)):
+        for a, b in pairwise(range(1, t.ndim)):
+            if t.ndim > 3 and t.shape[a] == t.shape[b] >= 32 and t.dtype.is_floating_point:
+                for size in (64, 32, 16):
+                    if size < t.shape[a]:
+                        yield with_size(with_size(example, i, a, size), i, b, size)
 
 
 def _of_layer(failure: Failure) -> Iterator[Demand]:
@@ -202,6 +235,10 @@ def _of_operation(failure: Failure) -> Iterator[Demand]:
             yield from _like_scores(node)
     elif op in ("view", "_unsafe_view", "reshape"):
         yield from _reshaping(failure, node.parents[0], node.reads[0].shape)
+    elif "pad" in op:
+        said = failure.said(r"padding \((\d+), (\d+)\) at dimension (\d+)")
+        if said and int(said[3]) < len(node.reads[0].shape):
+            yield node.parents[0], int(said[3]), max(16000, 2 * (int(said[1]) + int(said[2])))
     elif "pool" in op and failure.said("too small"):
         shape = node.reads[0].shape
         for d in sorted(range(2, len(shape)), key=lambda d: shape[d]):
@@ -272,6 +309,8 @@ def _reshaping(failure: Failure, number: int, shape: tuple[int, ...]) -> Iterato
             if rest and known % rest == 0:
                 yield number, d, known // rest
         elif known <= 1 << 22:
+            if target[-1] < 0 and d < len(shape) - 1 and rest == shape[-1]:
+                yield number, d, known
             step = known // math.gcd(known, rest)
             yield number, d, -(-shape[d] // step) * step
 
@@ -297,6 +336,9 @@ def _of_message(failure: Failure) -> Iterator[Demand]:
     for a, b in pairwise(shapes):
         if len(a) == len(b) > 1:
             pairs += [pair for pair in zip(b, a, strict=True) if pair[0] != pair[1]]
+    beyond = failure.said(r"index (\d+) is out of bounds for dimension \d+ with size (\d+)")
+    if beyond:
+        pairs.append((int(beyond[1]) + 1, int(beyond[2])))
     for want, got in dict.fromkeys(pairs):
         if want == got:
             continue

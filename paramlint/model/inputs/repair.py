@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from weakref import WeakKeyDictionary
 
 from torch import nn
 
@@ -18,6 +19,8 @@ from paramlint.model.trace.graph import Graph
 _NUMBERS = re.compile(r"[\d\[\], x]+")
 _WAYS = 8  # in which one failure may be mended
 _IDLE = 12  # mends without any help
+_AGAIN = 3  # the same, where that was tried before
+_HOPELESS: WeakKeyDictionary[nn.Module, set[tuple[int, str]]] = WeakKeyDictionary()
 _MOST = 1 << 26  # elements of an example
 
 
@@ -36,9 +39,13 @@ def repaired(model: nn.Module, example: Example, error: BaseException, graph: Gr
         except ImportError:
             pass
         else:
+            tried_so = attempt(example).tried | {_exact(example)}
             better: Example | None = repair_hf.repaired(model, example, error, graph)
-            if better is not None or repair_hf.hopeless(error):
-                return better
+            if better is not None and _exact(better) not in tried_so:
+                return replace(attempt(better), tried=tried_so)
+            if repair_hf.hopeless(error):
+                return None
+            example = replace(attempt(example), tried=tried_so)
     before = attempt(example)
     tried = before.tried | {before.key}
     failure = Failure(model, error, graph)
@@ -46,7 +53,11 @@ def repaired(model: nn.Module, example: Example, error: BaseException, graph: Gr
     if failure.said(r"missing \d+ required") and failure.text != before.reached[2]:
         farther = True  # another argument of the same call
     idle = 0 if farther else before.idle + 1
-    if idle > _IDLE:
+    # another example was stopped for good by the same: it need not be tried as long
+    hopeless = _HOPELESS.setdefault(model, set())
+    stop = (failure.reached[0], _NUMBERS.sub("", failure.text))
+    if idle > (_AGAIN if stop in hopeless else _IDLE):
+        hopeless.add(stop)
         return None
     if not farther:
         # no better than before: another way to mend what was wrong then
@@ -60,9 +71,16 @@ def repaired(model: nn.Module, example: Example, error: BaseException, graph: Gr
         if len(found) > _WAYS:
             break
     if not found:
+        hopeless.add(stop)
         return None
     best, *others = found.values()
     return replace(best, tried=tried, reached=failure.reached, others=tuple(others), idle=idle)
+
+
+def _exact(example: Example) -> str:
+    """Tells examples apart by their integers too: where placeholders stand is among them."""
+    known = [t for t in leaves(example) if not t.is_meta and not t.dtype.is_floating_point]
+    return f"{attempt(example).key} {[hash(tuple(t.flatten().tolist())) for t in known]}"
 
 
 def _without_errors(ways: Iterator[Attempt]) -> Iterator[Attempt]:

@@ -34,6 +34,7 @@ def repaired(model: nn.Module, example: Example, error: BaseException, graph: Gr
         _batch,
         _named,
         _none,
+        _unrolled,
         _dimensions,
         _size,
         _pieces,
@@ -147,6 +148,26 @@ def _with(ask: Ask, example: Example, name: str) -> Example | None:
         value = ask.make(name)
         if value is not None:
             return example.with_kwargs(**{name: value})
+    return None
+
+
+def _unrolled(ask: Ask, example: Example, error: BaseException) -> Example | None:
+    """Patches as small images, or volumes with their channels last, where they are not read as rows of numbers."""
+    text = str(error)
+    few = re.search(r"not enough values to unpack \(expected (\d), got (\d)\)", text)
+    rows = re.search(r"conv\dd, but got input of size: \[\d+, \d+\]", text)
+    missing = int(few[1]) - int(few[2]) if few else 2 if rows else 0
+    side, channels = hf_vision.patch(ask), hf_vision.channels(ask)
+    depth = ask.sizes.number("image", "temporal_patch_size", "patch_temporal", default=1)
+    for key, given in example.kwargs.items():
+        if not key.startswith("pixel_values") or not isinstance(given, torch.Tensor):
+            continue
+        if given.ndim == 2 and missing in (2, 3) and given.shape[1] == channels * depth * side * side:
+            times = [depth] if missing == 3 else []
+            if depth == 1 or times:
+                return example.with_kwargs(**{key: given.new_empty((given.shape[0], channels, *times, side, side))})
+        if given.ndim == 4 and missing == 1 and few and few[1] == "5" and depth > 1:
+            return example.with_kwargs(**{key: given.new_empty((given.shape[0], depth, side, side, channels))})
     return None
 
 

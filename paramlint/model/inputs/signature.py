@@ -12,6 +12,7 @@ from torch import nn
 
 from paramlint.model.inputs import guess
 from paramlint.model.inputs.attempt import Attempt, leaves
+from paramlint.model.inputs.declared import Sizes
 from paramlint.model.inputs.example import Example
 from paramlint.model.inputs.known import Known
 
@@ -79,16 +80,21 @@ def starts(model: nn.Module) -> Iterator[Example]:
         elif args:
             yield Attempt()  # the keys that are missed are added one by one
         return
-    yield _with(known, needed, needed)
+    ways = _ways(known, needed)
+    first = _with(known, needed, needed, told=ways[0])
+    for told in ways:
+        yield _with(known, needed, needed, told=told)
     optional = [
         a for a in plain if a not in needed and a.default is None and guess.optional_worth_trying(a.name, a.annotation)
     ]
-    if optional:
-        yield _with(known, needed, [*needed, *optional])
+    for told in ways if optional else ():
+        yield _with(known, needed, [*needed, *optional], told=told)
         if len(optional) > 1:
             for a in optional[:_ALONE]:
-                yield _with(known, needed, [*needed, a])
-    first = _with(known, needed, needed)
+                yield _with(known, needed, [*needed, a], told=told)
+    for a in plain:
+        if a not in needed and a.default is None and guess.optional_mask(a.name):
+            yield _with(known, needed, [*needed, a], told=ways[0])
     if any(not t.dtype.is_floating_point for t in leaves(first)):
         # integers of which nothing is known: what is asked of them is answered yes
         blank = first.mapped(lambda t: t.to("meta"))
@@ -97,13 +103,26 @@ def starts(model: nn.Module) -> Iterator[Example]:
         yield Attempt(first.args, first.kwargs, first.hidden, training=True)
 
 
-def _with(known: Known, needed: list[Argument], given: list[Argument]) -> Attempt:
+def _ways(known: Known, needed: list[Argument]) -> tuple[bool, ...]:
+    """Whether to heed what is written about shapes, which may be wrong: the likelier first."""
+    guessed = _with(known, needed, needed, told=False)
+    if guessed.key == _with(known, needed, needed, told=True).key:
+        return (True,)
+    main = needed[0].name
+    return (False, True) if Sizes(known).doubtful(main, guessed.kwargs.get(main)) else (True, False)
+
+
+def _with(known: Known, needed: list[Argument], given: list[Argument], *, told: bool = True) -> Attempt:
+    """An example of these arguments; `told` heeds the shapes that the forward's text tells."""
+    sizes = Sizes(known)
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
     main = needed[0]
     data: torch.Tensor | None = None
     for a in given:
         made = guess.value(a.name, a.annotation, known, main=a is main, like=data)
+        if told:
+            made = sizes.fitted(a.name, made, kwargs)
         if a is main and isinstance(made, torch.Tensor):
             data = made
         if made is None and not a.required:

@@ -142,6 +142,13 @@ class Copier:
     def _partial(self, value: partial[Any]) -> partial[Any]:
         return partial(self(value.func), *self(value.args), **self(value.keywords))
 
+    def _generator(self, value: torch.Generator) -> torch.Generator:
+        """One that draws the same, so that the original's state stays: its own copies are not made of blank states."""
+        with torch._C.DisableTorchFunction():
+            made = torch.Generator(device=value.device)
+            made.set_state(value.get_state())
+        return made
+
     def _reference(self, value: weakref.ref[Any]) -> weakref.ref[Any]:
         target = value()
         return weakref.ref(self._shell(target)) if isinstance(target, nn.Module) else value
@@ -176,6 +183,7 @@ _COPIERS: dict[type, Callable[[Copier, Any], Any]] = {
     types.MethodType: Copier._method,
     types.FunctionType: Copier._function,
     partial: Copier._partial,
+    torch.Generator: Copier._generator,
     weakref.ref: Copier._reference,
 }
 

@@ -14,7 +14,7 @@ from paramlint.model.trace.reading import Reading
 from paramlint.parameter import Use
 
 _NARROW = 4  # a side below it is none to orthogonalise: timm's Muon leaves such to AdamW
-_COORDINATES = 32  # features of constants that are no hidden states: coordinates, distances
+_COORDINATES = 64  # features of constants that are no hidden states: coordinates, distances, a bias for each head
 _READERS = 4  # maps that may read one raw input side by side; a context is read by some in every layer
 
 
@@ -43,6 +43,9 @@ def maps(reading: Reading) -> Iterator[tuple[int, Use]]:
         if number in tables:
             yield from ((p, Use("lookup", m.operand, m.node.op, index="data")) for p in m.weights)
             continue
+        if m.batched and meetings.scores(m):
+            yield from ((p, Use("attend", m.operand, m.node.op)) for p in m.weights)
+            continue
         convolution = m.node.op in kinds.CONVOLUTIONS
         use = Use(
             op="convolution" if convolution else "matmul",
@@ -51,7 +54,7 @@ def maps(reading: Reading) -> Iterator[tuple[int, Use]]:
             batch_dims=int(m.batched),
             groups=int(m.node.details.get("groups") or 1) if convolution else 1,
             from_input=number in first,
-            on_constants=m.on_constants and m.fan_in <= _COORDINATES,
+            on_constants=m.on_constants and min(m.fan_in, m.fan_out) <= _COORDINATES,
             to_output=number in heads or number in scores,
             feeds=follow[number] and number not in scores and number not in heads,
             chooses=number in choosing,

@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any
 
@@ -18,7 +18,7 @@ from paramlint.model.facts import walk
 from paramlint.model.inputs.example import Example
 from paramlint.model.inputs.find import starts
 from paramlint.model.inputs.repair import repaired
-from paramlint.model.trace import ladder, reading
+from paramlint.model.trace import alone, ladder, reading
 from paramlint.model.trace.allow import allowed
 from paramlint.model.trace.eager import without_dynamo
 from paramlint.model.trace.graph import Graph
@@ -32,6 +32,7 @@ from paramlint.parameter import Pass, Use
 _REPAIRS = 24
 _PATIENCE = 30.0  # seconds for all passes of a model
 _BRANCHES = 6.0  # seconds, at least, for what the first complete pass did not reach
+_FEW = 4  # parameters that a model may keep to itself without being run on the CPU for them
 _FIRST = ladder.Rung()
 
 
@@ -39,22 +40,24 @@ _FIRST = ladder.Rung()
 class Traced:
     """What the passes over a model found. Parameters are numbered in the order of the inventory.
 
-    `appeared` are the names of trainable parameters that a forward made.
+    `appeared` are the names of trainable parameters that a forward made. `ran` are the paths of modules that ran with
+    the whole model, and `through` those that did in a pass that was complete.
     """
 
     passes: list[Pass] = field(default_factory=list)
     uses: dict[int, dict[Use, None]] = field(default_factory=dict)
     ran: set[str] = field(default_factory=set)
+    through: set[str] = field(default_factory=set)
     appeared: tuple[str, ...] = ()
 
 
 def trace(model: nn.Module, given: Example | None = None, patience: float = _PATIENCE) -> Traced:
-    """Passes over a model until each of its parameters was read, or no more inputs are known.
+    """Passes over a model until each of its parameters was read, or no more inputs are known; then over parts of it.
 
     The model itself is not run: a copy of it on meta is. `patience` is in seconds.
     """
     found = Traced()
-    end = time.monotonic() + patience
+    last = end = time.monotonic() + patience
     with random_state(), allowed(), warnings.catch_warnings(), without_dynamo(), taken_back(model):
         warnings.simplefilter("ignore")
         try:
@@ -76,10 +79,30 @@ def trace(model: nn.Module, given: Example | None = None, patience: float = _PAT
                 failed.append(outcome)
             if time.monotonic() > end or len(found.uses) == len(shapes):
                 break
+        # dearer rungs are for what is worth it, or for a model that nothing else is known of
+        few = max(_FEW, len(shapes) // 50) if found.through else 0
         for outcome in failed:
-            if len(found.uses) < len(shapes):
+            if len(shapes) - len(found.uses) > few:
                 _add(found, *_climbed(twin, outcome, end, mend=given is None), shapes)
+        if given is None:
+            _run_parts(twin, found, shapes, min(last, time.monotonic() + _BRANCHES))
     return found
+
+
+def _run_parts(twin: Twin, found: Traced, shapes: Sequence[tuple[int, ...]], end: float) -> None:
+    """Passes over parts that no pass over the model came to."""
+    numbers = {id(p): i for i, p in enumerate(twin.parameters)}
+    for path, module in alone.parts(twin.module, lambda p: numbers.get(p, -1) in found.uses, found.through):
+        for example in alone.examples(path, module):
+            now, known = time.monotonic(), len(found.uses)
+            outcome = _mended(twin, example, min(end, now + max(1.0, (end - now) / 3)), _FIRST, mend=True)
+            _add(found, outcome, _FIRST, shapes)
+            if len(found.uses) == known and outcome.error is not None:
+                found.passes.pop()  # one more part for which no inputs are known
+            if time.monotonic() > end:
+                return
+            if all(numbers.get(id(p), -1) in found.uses for p in module.parameters()):
+                break
 
 
 def _appeared(module: nn.Module, known: set[int]) -> Iterator[str]:
@@ -92,13 +115,23 @@ def _appeared(module: nn.Module, known: set[int]) -> Iterator[str]:
 
 def _add(found: Traced, outcome: _Outcome, rung: ladder.Rung, shapes: Sequence[tuple[int, ...]]) -> None:
     example, stopped = outcome.example, "" if outcome.error is None else _said(outcome.error)
-    found.passes.append(Pass(example.label, rung.how, stopped, ladder.answered(rung)))
-    found.ran |= outcome.graph.ran
+    found.passes.append(Pass(example.label, rung.how, stopped, ladder.answered(rung), example.part))
+    if not example.part:
+        found.ran |= outcome.graph.ran
+        found.through |= outcome.graph.ran if outcome.error is None else set()
     found.appeared = tuple(dict.fromkeys((*found.appeared, *outcome.appeared)))
-    hidden = frozenset(i for i, (name, _) in enumerate(_flat(example)) if name in example.hidden)
+    names = [name for name, _ in _flat(example)]
+    hidden = frozenset(
+        i for i, n in enumerate(names) if n in example.hidden or (example.part and alone.made_elsewhere(example, n))
+    )
     with uncollected():
-        for p, uses in reading.uses(outcome.graph, shapes, hidden).items():
+        read = reading.uses(outcome.graph, shapes, hidden)
+    for p, uses in read.items():
+        if not example.part:
             found.uses.setdefault(p, {}).update(dict.fromkeys(uses))
+        elif p not in found.uses:
+            # where a part ends, the model need not
+            found.uses[p] = dict.fromkeys(replace(u, to_output=False) for u in uses)
 
 
 @dataclass
@@ -142,7 +175,7 @@ def _mended(twin: Twin, example: Example, end: float, rung: ladder.Rung, *, mend
             best = outcome
         if outcome.error is None or isinstance(outcome.error, TooLong) or time.monotonic() > end:
             break
-        better = repaired(twin.module, example, outcome.error, outcome.graph)
+        better = repaired(_of(twin, example), example, outcome.error, outcome.graph)
         if better is None:
             break
         example = better
@@ -152,14 +185,15 @@ def _mended(twin: Twin, example: Example, end: float, rung: ladder.Rung, *, mend
 
 def run(twin: Twin, example: Example, end: float = inf, rung: ladder.Rung = _FIRST) -> _Outcome:
     """One pass: the graph of what was done, and what ended it before its end, if anything did."""
+    module = _of(twin, example)
     ran: set[str] = set()
     error: BaseException | None = None
     appeared: tuple[str, ...] = ()
     with ExitStack() as stack:
         stack.enter_context(uncollected())
-        stack.enter_context(as_it_was(twin.module))
-        stack.enter_context(_mode(twin.module, example.training))
-        stack.enter_context(entered(twin.module, ran))
+        stack.enter_context(as_it_was(module))
+        stack.enter_context(_mode(module, example.training))
+        stack.enter_context(entered(module, ran))
         stack.enter_context(torch.no_grad())
         ground = stack.enter_context(ladder.footing(twin, rung))
         tape = Tape(
@@ -168,17 +202,22 @@ def run(twin: Twin, example: Example, end: float = inf, rung: ladder.Rung = _FIR
         inputs = _placed(example, tape, ground)
         stack.enter_context(values_told(tape.values))
         stack.enter_context(answering(twin.module, tape, ladder.answers_of(rung)))
-        known = set(map(id, twin.module.parameters()))
+        known = set(map(id, module.parameters()))
         stack.enter_context(tape)
         try:
-            out = twin.module(*inputs.args, **inputs.kwargs)
+            out = module(*inputs.args, **inputs.kwargs)
             tape.graph.complete = True
             tape.returned(_tensors(out))
         except (Exception, SystemExit, TooLong) as e:
             error = e
-        appeared = tuple(_appeared(twin.module, known))
+        appeared = () if example.part else tuple(_appeared(module, known))
     tape.graph.ran = frozenset(ran)
     return _Outcome(example, tape.graph, error, tape.values.guessed, appeared)
+
+
+def _of(twin: Twin, example: Example) -> nn.Module:
+    """What an example is for."""
+    return twin.module.get_submodule(example.part)
 
 
 def _flat(example: Example) -> list[tuple[str, torch.Tensor]]:

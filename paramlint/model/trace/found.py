@@ -42,7 +42,7 @@ def traced(model: nn.Module, inventory: Inventory, inputs: Any = None, patience:
         found.passes.append(Pass("", stopped="no inputs are known for its forward: --inputs gives them"))
     if given is not None and all(p.stopped for p in found.passes):
         raise _refused(found.passes)
-    complete = any(not p.stopped and not p.answered for p in found.passes)
+    complete = any(not p.stopped and not p.answered and not p.part for p in found.passes)
     parameters = tuple(_with_uses(p, i, found, complete) for i, p in enumerate(inventory.parameters))
     return replace(inventory, parameters=parameters, passes=tuple(found.passes), appeared=found.appeared)
 

@@ -49,6 +49,23 @@ class Meetings:
                     stack.append((child, far + 1))
         return False
 
+    def scores(self, m: Product) -> bool:
+        """Whether the result is added to, or is, the scores of an attention: learned keys, compared with queries."""
+        seen: set[int] = set()
+        stack = [(m.node.number, 0)]
+        while stack:
+            i, far = stack.pop()
+            for child in self.children.get(i, ()):
+                node = self.reading.graph.nodes[child]
+                if child in seen or child in self.reading.product_at or far > _FAR:
+                    continue
+                seen.add(child)
+                if node.op in _SOFTMAX:
+                    return True
+                if node.op in _SHAPING or node.op in kinds.LOOKUPS or node.op in kinds.REPLACEMENTS:
+                    stack.append((child, far + 1))
+        return False
+
     def _compares(self, node: Node) -> bool:
         """Whether activations are multiplied with activations."""
         if node.op not in kinds.PRODUCTS:

@@ -68,6 +68,7 @@ class Reading:
     products: list[Product] = field(default_factory=list)
     product_at: dict[int, Product] = field(default_factory=dict)
     lookups: set[int] = field(default_factory=set)
+    fixed: set[int] = field(default_factory=set)  # activations that are the same for every input: maps of constants
     uses: list[tuple[int, Use]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -97,6 +98,8 @@ class Reading:
         self.live.append(live)
         self.touched.append(touched)
         self.inputs.append(inputs)
+        if self.fixed and not live and status == ACTIVATION and not self.fixed.isdisjoint(node.parents):
+            self.fixed.add(node.number)
         if not node.leaf and node.op not in kinds.SHAPED and any(q in self.made_of for q in node.parents):
             self._use(node)
 
@@ -177,6 +180,8 @@ class Reading:
             return None
         if b_weight or (b in self.made_of and a not in self.made_of):
             mapped = self.status[a] == ACTIVATION or self._transposed(node, second)
+            if self.status[a] == CONSTANT:
+                mapped = set(self.made_of[b].values()) == {VIEW} and (mapped or self._by_heads(b))
             return second if mapped else None
         if (a_weight or a in self.made_of) and self.status[b] == ACTIVATION:
             return None if self._expanded(node, first) else first
@@ -184,6 +189,10 @@ class Reading:
 
     def _is_weight(self, number: int) -> bool:
         return self.status[number] == WEIGHT and number in self.made_of
+
+    def _by_heads(self, number: int) -> bool:
+        """Whether this is made of tensors that are stored with a dimension for heads."""
+        return all(len(self.shapes[p]) > 2 for p in self.made_of[number])
 
     def _transposed(self, node: Node, operand: int) -> bool:
         """Whether an operand is a parameter read with its last two dimensions swapped."""
@@ -230,10 +239,12 @@ class Reading:
             else:
                 self._say(p, Use("multiply", node.operands[weight], function=node.op))
         fresh = self.inputs[source] != 0 and not self.touched[source]
-        constants = self.status[source] == CONSTANT
+        constants = self.status[source] == CONSTANT or source in self.fixed
         product = Product(
             node, tuple(weights), source, node.operands[weight], geometry.shape, batched, fresh, constants
         )
+        if constants:
+            self.fixed.add(number)
         if weights:
             self.products.append(product)
             self.product_at[number] = product
@@ -264,14 +275,9 @@ class Reading:
         """A weight meets an activation, in something that is no linear map."""
         op = kinds.plain(node.op)
         for q, o in zip(node.parents, node.operands, strict=True):
-            if not self._is_weight(q) and not (q in self.made_of and op not in kinds.VIEWS):
-                continue
-            if self.status[q] == ACTIVATION:
-                if op in kinds.VIEWS:
-                    continue
-                continue
-            for p in self.made_of[q]:
-                self._say(p, Use(_meaning(op), o, function=node.op))
+            if self._is_weight(q):
+                for p in self.made_of[q]:
+                    self._say(p, Use(_meaning(op), o, function=node.op))
         if op in kinds.VIEWS and len(node.parents) == 1 and node.parents[0] in self.made_of:
             self.made_of[node.number] = self.made_of[node.parents[0]]
 

@@ -84,6 +84,7 @@ class values_told(TorchFunctionMode):
         if func is torch.Tensor.__getitem__ and type(args[1]) is tuple and pretends(args[0]):
             return func(args[0], tuple([self._told(i) if type(i) is list else i for i in args[1]]))
         if func in _MADE:
+            args = (self._plain(args[0]), *args[1:]) if args else args
             made = func(*args, **kwargs)
             if isinstance(made, torch.Tensor) and pretends(made) and not any(isinstance(a, torch.Tensor) for a in args):
                 with torch._C.DisableTorchFunction(), self.values.aside():
@@ -91,6 +92,15 @@ class values_told(TorchFunctionMode):
                 self.values.know(made, real)
             return made
         return func(*args, **kwargs)
+
+    def _plain(self, value: Any) -> Any:
+        """Numbers for the tensors in a list of numbers."""
+        if type(value) not in (list, tuple) or not any(isinstance(v, (torch.Tensor, list, tuple)) for v in value):
+            return value
+        return [
+            self.values.scalar(v) if isinstance(v, torch.Tensor) and pretends(v) and v.ndim == 0 else self._plain(v)
+            for v in value
+        ]
 
     def _told(self, index: list[Any]) -> Any:
         """Integers in a list as a tensor that is known; anything else as it is."""
