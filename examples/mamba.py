@@ -89,6 +89,7 @@ def blog_recipe(model: nn.Module) -> list[dict]:
 
 def right_groups(model: Mamba) -> list[dict]:
     """Muon for the plain projections. The fused ones are with Adam, as Megatron-LM has it for in_proj.
+
     In Muon, a tensor that holds several matrices would get a warning.
     """
     mixers = [m for m in model.modules() if isinstance(m, Mixer)]

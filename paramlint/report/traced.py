@@ -29,8 +29,8 @@ def footer(inventory: Inventory) -> list[str]:
 
 
 def failure(inventory: Inventory) -> str | None:
-    """Why no pass came to its end, and what to do; None where one did, and without a trace."""
-    if not inventory.passes or any(not p.stopped for p in inventory.passes):
+    """Why no pass of the whole model came to its end, and what to do; None where one did, and without a trace."""
+    if not inventory.passes or any(not p.stopped and not p.part for p in inventory.passes):
         return None
     tried = next((p for p in inventory.passes if p.inputs), inventory.passes[0])
     unread = sum(p.reach != "read" for p in inventory.parameters)
@@ -39,6 +39,8 @@ def failure(inventory: Inventory) -> str | None:
         on = f"{_given(tried)}: " if tried.inputs else ""
         # what stops a pass is an exception of the forward, or a whole sentence that says what to do
         return f"not traced: {on}{tried.stopped}" + (f"; {_HINT}" if re.match(r"\w+(: |$)", tried.stopped) else "")
+    if not unread:
+        return f"traced in parts, each run alone: {_given(tried)}: {tried.stopped}; {_HINT}"
     return (
         f"traced in part: {_given(tried)}: {tried.stopped}; "
         f"{unread:,} of {counted(everything, 'parameter')} not reached; {_HINT}"

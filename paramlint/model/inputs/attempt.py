@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -61,12 +61,30 @@ def owners(example: Example) -> list[int | str]:
     return [k for k, v in named for t in pytree.tree_leaves(v) if isinstance(t, torch.Tensor)]
 
 
+def _places(example: Example) -> list[tuple[Any, ...]]:
+    """For each of its tensors where it is; those in one list are at the same place."""
+
+    def walked(value: Any, path: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+        if isinstance(value, torch.Tensor):
+            yield path
+        elif isinstance(value, Mapping):
+            for k, v in value.items():
+                yield from walked(v, (*path, k))
+        elif isinstance(value, (list, tuple)):
+            for v in value:
+                yield from walked(v, (*path, "[]"))
+
+    return [p for k, v in (*enumerate(example.args), *example.kwargs.items()) for p in walked(v, (k,))]
+
+
 def with_leaf(example: Attempt, index: int, change: Callable[[torch.Tensor], torch.Tensor]) -> Attempt:
     """The example with one of its tensors changed, and those that are like it in the same list."""
-    tensors, names = leaves(example), owners(example)
+    tensors, places = leaves(example), _places(example)
     mine = tensors[index]
     alike = {
-        i for i, t in enumerate(tensors) if names[i] == names[index] and t.shape == mine.shape and t.dtype == mine.dtype
+        i
+        for i, t in enumerate(tensors)
+        if i == index or (places[i] == places[index] and t.shape == mine.shape and t.dtype == mine.dtype)
     }
     count = iter(range(1 << 30))
     changed = example.mapped(lambda t: change(t) if next(count) in alike else t)

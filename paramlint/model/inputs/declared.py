@@ -181,7 +181,7 @@ class Sizes:
         if said & _LONG:
             return _LONGEST
         if said & _LENGTHS:
-            if len(dims) == 3 and i == 2 and same is not None:
+            if same is not None and (spatial or (len(dims) == 3 and i == 2)):
                 return same
             return CONTEXT if (said | set(words(name))) & _TEXT else TOKENS
         return same or TOKENS

@@ -61,7 +61,7 @@ def value(name: str, annotation: str, known: Known, *, main: bool = False, like:
         plain = _plain(name, annotation)
         if plain is not None:
             return plain
-    text = annotation.lower()
+    text = annotation.lower().removesuffix(" | none")
     if text.startswith(("list[list[tuple", "typing.list[list[tuple")):
         return [[(1, 4, 4)] for _ in range(BATCH)]
     if text.startswith(("list[tuple", "typing.list[tuple", "typing.list[typing.tuple")):
@@ -166,7 +166,7 @@ def tensor(name: str, annotation: str, known: Known, *, main: bool = False) -> t
         return floats(BATCH, known.width(name) or known.plain_width)
     if parts & _IMAGES or parts & {"control", "controlnet", "pixels", "conditioning", "effnet"}:
         rank = _image_rank(known)
-        channels = known.width(name) or _channels(known)
+        channels = known.width(name) or (3 if parts & {"pixel", "pixels"} else _channels(known))
         return floats(BATCH, channels, *_space(rank, known.side, known))
     if known.reads_tokens and parts & {"src", "tgt", "text", "source", "query", "seq", "sequence", "decoder", "input"}:
         return integers(BATCH, _tokens(parts))

@@ -135,6 +135,9 @@ def _missing(failure: Failure, example: Attempt, args: dict[str, Argument], know
     for name in dict.fromkeys(ordered):
         if name in names:
             made = guess.value(name, names[name].annotation, known, like=_data(example))
+            if words(name) == ["mask"]:  # one that is missed is of a sequence more often than of an image
+                sequence = guess.tensor(name, names[name].annotation, known)
+                yield replace(example, kwargs={**example.kwargs, name: sequence}, hidden=_hidden(example, name))
             if made is not None:
                 fitted = sizes.fitted(name, made, example.kwargs)
                 if fitted is not made:

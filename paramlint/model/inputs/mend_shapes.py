@@ -144,7 +144,7 @@ def other_sizes(failure: Failure, example: Attempt) -> Iterator[Attempt]:
     for i, (owner, t) in enumerate(zip(owners(example), leaves(example), strict=True)):
         if t.ndim == 5 and t.dtype.is_floating_point:
             for size in (1, 9, 5, 33, 4, 16):
-                yield with_size(example, i, declared.frames_at(str(owner), 5), size)
+                yield _frames(example, i, declared.frames_at(str(owner), 5), size)
     for i, t in enumerate(leaves(example)):
         if t.ndim >= 4 and t.shape[-1] == t.shape[-2] and t.dtype.is_floating_point:
             for size in (224, 256, 64, 128, 32, 28, 512, 384, 96, 299, 16, 1024):
@@ -160,6 +160,15 @@ def other_sizes(failure: Failure, example: Attempt) -> Iterator[Attempt]:
                 for size in (64, 256, 1024, 4096, 16000):
                     if t.shape[dim] < size:
                         yield with_size(example, i, dim, size)
+
+
+def _frames(example: Attempt, index: int, dim: int, size: int) -> Attempt:
+    """A video of another length, and what was given for each of its frames."""
+    before = leaves(example)[index].shape[dim]
+    for i, t in enumerate(leaves(example)):
+        if t.ndim == 2 and t.shape[1] == before:
+            example = with_size(example, i, 1, size)
+    return with_size(example, index, dim, size)
 
 
 def _smaller(failure: Failure, example: Attempt) -> Iterator[Attempt]:

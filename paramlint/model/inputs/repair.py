@@ -21,7 +21,7 @@ _WAYS = 8  # in which one failure may be mended
 _IDLE = 12  # mends without any help
 _AGAIN = 3  # the same, where that was tried before
 _HOPELESS: WeakKeyDictionary[nn.Module, set[tuple[int, str]]] = WeakKeyDictionary()
-_MOST = 1 << 26  # elements of an example
+_MOST = 1 << 28  # elements of an example
 
 
 def repaired(model: nn.Module, example: Example, error: BaseException, graph: Graph) -> Example | None:

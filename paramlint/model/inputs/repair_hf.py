@@ -42,6 +42,7 @@ def repaired(model: nn.Module, example: Example, error: BaseException, graph: Gr
         _turned,
         _rows,
         _choices,
+        _as_long,
     ):
         better = rule(ask, example, error)
         if better is not None:
@@ -268,6 +269,17 @@ def _turned(ask: Ask, example: Example, error: BaseException) -> Example | None:
     if (last and "channel" in text) or (not last and ("normalized_shape" in text or "reduction dim" in text)):
         return example.with_kwargs(input_features=given.new_empty((given.shape[0], given.shape[2], given.shape[1])))
     return None
+
+
+def _as_long(ask: Ask, example: Example, error: BaseException) -> Example | None:
+    """A mask as long as the spectrogram that it is for."""
+    given, mask = example.kwargs.get("input_features"), example.kwargs.get("input_features_mask")
+    if not isinstance(given, torch.Tensor) or not isinstance(mask, torch.Tensor) or given.ndim != 3 or mask.ndim != 2:
+        return None
+    length = given.shape[2] if given.shape[1] == hf_audio.bands(ask) else given.shape[1]
+    if mask.shape[1] == length:
+        return None
+    return example.with_kwargs(input_features_mask=torch.ones(mask.shape[0], length, dtype=mask.dtype))
 
 
 def _rows(ask: Ask, example: Example, error: BaseException) -> Example | None:

@@ -7,20 +7,24 @@ is generated, a tower whose inputs nobody could make up as its model wants them:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from torch import nn
 
 from paramlint.model.inputs.example import Example
 from paramlint.model.inputs.find import starts
+from paramlint.parameter import Use
 
 _FEW = 2  # matrices that are worth a pass
-_STARTS = 4
+_STARTS = 3
+_MAPS = ("matmul", "convolution")
 #: Arguments that are data; any other numbers that a part takes are made by the rest of the model.
 _DATA = re.compile(
     r"pixel_values|^input_(features|values)$|^(image|images|img|video|audio|waveform|wav|flattened_patches|past_values)$"
 )
+
+Kind = tuple[type, tuple[str, ...]]
 
 
 def parts(root: nn.Module, read: Callable[[int], bool], through: Container[str]) -> Iterator[tuple[str, nn.Module]]:
@@ -33,21 +37,26 @@ def parts(root: nn.Module, read: Callable[[int], bool], through: Container[str])
     """
     # the path that a pass gives to a module which stands in several places is the last
     paths = {id(m): path for path, m in root.named_modules(remove_duplicate=False)}
-    vain: set[tuple[type, tuple[str, ...]]] = set()
+    vain: set[Kind] = set()
     stack = list(root.children())[::-1]
     while stack:
         module = stack.pop()
-        path, kind = paths[id(module)], (type(module), tuple(module._modules))
+        path, sort = paths[id(module)], kind(module)
         unread, every = _matrices(module, read)
         if len(unread) < _FEW:
             continue
         alone = type(module).forward is not nn.Module.forward and path not in through
-        if alone and 2 * len(unread) >= every and kind not in vain:
+        if alone and 2 * len(unread) >= every and sort not in vain:
             yield path, module
             left, _ = _matrices(module, read)
             if len(left) == len(unread):
-                vain.add(kind)
+                vain.add(sort)
         stack += list(module.children())[::-1]
+
+
+def kind(module: nn.Module) -> Kind:
+    """What tells modules apart that take the same inputs, as far as that shows."""
+    return type(module), tuple(module._modules)
 
 
 def _matrices(module: nn.Module, read: Callable[[int], bool]) -> tuple[list[int], int]:
@@ -69,3 +78,31 @@ def made_elsewhere(example: Example, name: str) -> bool:
     if name == "hidden_states" and any("grid" in n for n in example.kwargs):
         return False  # patches of images, with the rows and columns that they are from
     return _DATA.search(name) is None
+
+
+def in_the_whole(
+    read: Mapping[int, Collection[Use]], before: Mapping[int, Collection[Use]], shapes: Sequence[tuple[int, ...]]
+) -> dict[int, dict[Use, None]]:
+    """What the uses in a part are in the model: where the part ends, the model goes on with what it gives.
+
+    Only a map to a size that no other map has (as many as there are tokens, or labels) is taken for the last in the
+    model too.
+
+    Args:
+        read: uses in a pass over the part, by the number of the parameter.
+        before: uses in the passes before it.
+        shapes: of the parameters, by number.
+    """
+    sizes = {
+        d
+        for uses in (read, before)
+        for p, us in uses.items()
+        if any(u.op in _MAPS and not u.to_output for u in us)
+        for d in shapes[p]
+    }
+    found: dict[int, dict[Use, None]] = {}
+    for p, us in read.items():
+        if p not in before:
+            last = any(d not in sizes for d in shapes[p])
+            found[p] = dict.fromkeys(u if last else replace(u, to_output=False) for u in us)
+    return found

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from math import inf
 from typing import Any
 
@@ -30,6 +31,7 @@ from paramlint.model.trace.watch import entered, random_state, uncollected, valu
 from paramlint.parameter import Pass, Use
 
 _REPAIRS = 24
+_PART_REPAIRS = 12
 _PATIENCE = 30.0  # seconds for all passes of a model
 _BRANCHES = 6.0  # seconds, at least, for what the first complete pass did not reach
 _FEW = 4  # parameters that a model may keep to itself without being run on the CPU for them
@@ -92,16 +94,24 @@ def trace(model: nn.Module, given: Example | None = None, patience: float = _PAT
 def _run_parts(twin: Twin, found: Traced, shapes: Sequence[tuple[int, ...]], end: float) -> None:
     """Passes over parts that no pass over the model came to."""
     numbers = {id(p): i for i, p in enumerate(twin.parameters)}
+    came: dict[alone.Kind, Example] = {}  # what went farthest in a part of that kind
     for path, module in alone.parts(twin.module, lambda p: numbers.get(p, -1) in found.uses, found.through):
-        for example in alone.examples(path, module):
+        kind = alone.kind(module)
+        before = [replace(came[kind], part=path)] if kind in came else []
+        for example in chain(before, alone.examples(path, module)):
             now, known = time.monotonic(), len(found.uses)
-            outcome = _mended(twin, example, min(end, now + max(1.0, (end - now) / 3)), _FIRST, mend=True)
+            mend = not any(example is b for b in before)
+            outcome = _mended(twin, example, min(end, now + max(1.0, (end - now) / 3)), _FIRST, mend=mend)
             _add(found, outcome, _FIRST, shapes)
+            if len(found.uses) > known:
+                came[kind] = outcome.example
             if len(found.uses) == known and outcome.error is not None:
                 found.passes.pop()  # one more part for which no inputs are known
             if time.monotonic() > end:
                 return
-            if all(numbers.get(id(p), -1) in found.uses for p in module.parameters()):
+            if (not mend and len(found.uses) > known) or all(
+                numbers.get(id(p), -1) in found.uses for p in module.parameters()
+            ):
                 break
 
 
@@ -126,12 +136,11 @@ def _add(found: Traced, outcome: _Outcome, rung: ladder.Rung, shapes: Sequence[t
     )
     with uncollected():
         read = reading.uses(outcome.graph, shapes, hidden)
+    if example.part:
+        found.uses.update(alone.in_the_whole(read, found.uses, shapes))
+        return
     for p, uses in read.items():
-        if not example.part:
-            found.uses.setdefault(p, {}).update(dict.fromkeys(uses))
-        elif p not in found.uses:
-            # where a part ends, the model need not
-            found.uses[p] = dict.fromkeys(replace(u, to_output=False) for u in uses)
+        found.uses.setdefault(p, {}).update(dict.fromkeys(uses))
 
 
 @dataclass
@@ -169,7 +178,7 @@ def _climbed(twin: Twin, outcome: _Outcome, end: float, *, mend: bool) -> tuple[
 def _mended(twin: Twin, example: Example, end: float, rung: ladder.Rung, *, mend: bool) -> _Outcome:
     """The pass on this example, or on what it becomes when it is mended by what went wrong."""
     best: _Outcome | None = None
-    for _ in range(_REPAIRS if mend else 1):
+    for _ in range((_PART_REPAIRS if example.part else _REPAIRS) if mend else 1):
         outcome = run(twin, example, end, rung)
         if outcome.beats(best):
             best = outcome
