@@ -276,9 +276,9 @@ class Latents(nn.Module):
         self.q, self.kv, self.o, self.head = nn.Linear(D, D), nn.Linear(D, 2 * D), nn.Linear(D, D), nn.Linear(D, 9)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        l = self.l.expand(x.shape[0], -1, -1)
+        given = self.l.expand(x.shape[0], -1, -1)
         k, v = self.kv(x).chunk(2, -1)
-        return self.head(l + self.o(F.scaled_dot_product_attention(self.q(l), k, v)))
+        return self.head(given + self.o(F.scaled_dot_product_attention(self.q(given), k, v)))
 
 
 def test_maps_of_learned_vectors_are_hidden_and_the_vectors_tokens() -> None:

@@ -27,10 +27,8 @@ def speak(p: Parameter) -> Iterator[Evidence]:
             yield _map(p, maps)
     elif lookups:
         yield _lookup(p, lookups)
-    elif p.effective_ndim > 1:
-        yield from _raw(p)
     else:
-        yield from _vector(p)
+        yield from _elsewhere(p)
 
 
 def _map(p: Parameter, maps: Sequence[Use]) -> Evidence:
@@ -83,35 +81,23 @@ def _lookup(p: Parameter, lookups: Sequence[Use]) -> Evidence:
     return Evidence("use", "position-table", "its rows are picked by integers that do not depend on the data")
 
 
-def _raw(p: Parameter) -> Iterator[Evidence]:
-    """A tensor of more than one dimension that is in no map."""
-    done = {u.op for u in p.uses}
+def _elsewhere(p: Parameter) -> Iterator[Evidence]:
+    """A vector, or a tensor of more dimensions that is in no map and no table."""
+    done, vector = {u.op for u in p.uses}, p.effective_ndim <= 1
     if "normalise" in done:
         yield Evidence("use", "norm-gain", "gain of a normalisation")
     elif "bias" in done:
-        yield Evidence("use", "bias", "added to the result of a map")
-    elif done & {"add"}:
+        yield Evidence("use", "bias", "added to the result of a map or a normalisation")
+    elif vector and done & set(_MAPS):
+        yield Evidence("use", "row-matrix", "a map with one row or column")
+    elif "add" in done and not vector:
         yield Evidence("use", "position-table", "added to activations")
     elif done & {"concatenate", "replace", "attend", "mapped"}:
-        yield Evidence("use", "token", "learned vectors that take a place among activations")
-    elif done & {"multiply", "other", "factor"}:
-        yield Evidence(
-            "use", "elementwise", "multiplied element by element", "certain" if "multiply" in done else "likely"
-        )
-
-
-def _vector(p: Parameter) -> Iterator[Evidence]:
-    """At most one dimension is longer than one."""
-    done = {u.op for u in p.uses}
-    if "normalise" in done:
-        yield Evidence("use", "norm-gain", "gain of a normalisation")
-    elif "bias" in done:
-        yield Evidence("use", "bias", "added to the result of a map")
-    elif done & set(_MAPS):
-        yield Evidence("use", "row-matrix", "a map with one row or column")
-    elif done & {"concatenate", "replace", "attend", "mapped"}:
-        yield Evidence("use", "token", "a learned vector that takes a place among activations")
+        yield Evidence("use", "token", "learned, and takes a place among activations")
     elif "multiply" in done:
-        yield Evidence("use", "scale", "multiplied into activations")
+        role = "scale" if vector else "elementwise"
+        yield Evidence("use", role, "multiplied into activations element by element")
     elif "add" in done:
         yield Evidence("use", "bias", "added to activations", "likely")
+    elif done and not vector:
+        yield Evidence("use", "elementwise", "in no map, and no table", "likely")

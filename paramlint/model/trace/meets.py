@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
+
 from paramlint.model.trace import kinds
 from paramlint.model.trace.graph import Node
 from paramlint.model.trace.reading import ACTIVATION, Product, Reading
@@ -34,23 +36,14 @@ class Meetings:
 
     def attention(self, m: Product) -> bool:
         """Whether the result goes straight into attention, as query, key or value."""
-        seen: set[int] = set()
-        stack = [(m.node.number, 0)]
-        while stack:
-            i, far = stack.pop()
-            for child in self.children.get(i, ()):
-                node = self.reading.graph.nodes[child]
-                if child in seen or child in self.reading.product_at or far > _FAR:
-                    continue
-                seen.add(child)
-                if kinds.attends(node.op) or self._compares(node):
-                    return True
-                if node.op in _SHAPING:
-                    stack.append((child, far + 1))
-        return False
+        return self._meets(m, lambda node: kinds.attends(node.op) or self._compares(node), _SHAPING)
 
     def scores(self, m: Product) -> bool:
         """Whether the result is added to, or is, the scores of an attention: learned keys, compared with queries."""
+        return self._meets(m, lambda node: node.op in _SOFTMAX, _SHAPING | kinds.LOOKUPS | kinds.REPLACEMENTS)
+
+    def _meets(self, m: Product, wanted: Callable[[Node], bool], through: Collection[str]) -> bool:
+        """Whether such a node is on a way from a product, with operations of some kinds alone before it."""
         seen: set[int] = set()
         stack = [(m.node.number, 0)]
         while stack:
@@ -60,9 +53,9 @@ class Meetings:
                 if child in seen or child in self.reading.product_at or far > _FAR:
                     continue
                 seen.add(child)
-                if node.op in _SOFTMAX:
+                if wanted(node):
                     return True
-                if node.op in _SHAPING or node.op in kinds.LOOKUPS or node.op in kinds.REPLACEMENTS:
+                if node.op in through:
                     stack.append((child, far + 1))
         return False
 
