@@ -19,7 +19,7 @@ from paramlint.model.facts import walk
 from paramlint.model.inputs.example import Example
 from paramlint.model.inputs.find import starts
 from paramlint.model.inputs.repair import repaired
-from paramlint.model.trace import alone, ladder, reading
+from paramlint.model.trace import alone, ladder
 from paramlint.model.trace.allow import allowed
 from paramlint.model.trace.eager import without_dynamo
 from paramlint.model.trace.graph import Graph
@@ -27,6 +27,7 @@ from paramlint.model.trace.left_behind import as_it_was, taken_back
 from paramlint.model.trace.stand_in import answering
 from paramlint.model.trace.tape import Tape, TooLong
 from paramlint.model.trace.twin import NotReady, Twin
+from paramlint.model.trace.uses import uses_of
 from paramlint.model.trace.watch import entered, random_state, uncollected, values_told
 from paramlint.parameter import Pass, Use
 
@@ -135,12 +136,12 @@ def _add(found: Traced, outcome: _Outcome, rung: ladder.Rung, shapes: Sequence[t
         i for i, n in enumerate(names) if n in example.hidden or (example.part and alone.made_elsewhere(example, n))
     )
     with uncollected():
-        read = reading.uses(outcome.graph, shapes, hidden)
+        read = uses_of(outcome.graph, shapes, hidden)
     if example.part:
         found.uses.update(alone.in_the_whole(read, found.uses, shapes))
         return
-    for p, uses in read.items():
-        found.uses.setdefault(p, {}).update(dict.fromkeys(uses))
+    for p, us in read.items():
+        found.uses.setdefault(p, {}).update(dict.fromkeys(us))
 
 
 @dataclass

@@ -7,7 +7,7 @@ depends on an input, or is what a linear map gives. A parameter is used where a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from paramlint.model.trace import kinds
@@ -304,24 +304,3 @@ def _numel(shape: tuple[int, ...]) -> int:
     for d in shape:
         n *= d
     return n
-
-
-def uses(
-    graph: Graph, shapes: Sequence[tuple[int, ...]], hidden_inputs: frozenset[int]
-) -> Mapping[int, tuple[Use, ...]]:
-    """The distinct uses of each parameter, by its number, in the order of first use.
-
-    Args:
-        graph: a pass, finished or not. What reaches an output is known only of a finished one.
-        shapes: of the parameters, by number.
-        hidden_inputs: inputs that are hidden states of another model, by number.
-    """
-    from paramlint.model.trace import ends
-
-    reading = Reading(graph, shapes, hidden_inputs)
-    found: dict[int, dict[Use, None]] = {}
-    for p, use in reading.uses:
-        found.setdefault(p, {})[use] = None
-    for p, use in ends.maps(reading):
-        found.setdefault(p, {})[use] = None
-    return {p: tuple(us) for p, us in found.items()}
