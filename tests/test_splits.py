@@ -13,23 +13,16 @@ from fused_architectures import ARCHITECTURES, GATE, UP, K, Parts, Q, V  # noqa:
 from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
+import paramlint  # noqa: E402
 from paramlint.model import torchvision_ops  # noqa: E402
-from paramlint.model.inputs.example import Example  # noqa: E402
-from paramlint.model.trace import forward  # noqa: E402
-from paramlint.model.trace.parts import divided  # noqa: E402
-from paramlint.model.trace.reading import Reading  # noqa: E402
-from paramlint.model.trace.twin import Twin, distinct_parameters  # noqa: E402
 
 
 def parts(model: nn.Module, *args: Any, **kwargs: Any) -> Parts:
     """By name of the fused matrices: how often the pattern recurs, and (rows, purpose) of each part."""
-    twin = Twin(model)
-    outcome = forward.run(twin, Example(args=args, kwargs=kwargs))
-    assert outcome.error is None
-    found = divided(Reading(outcome.graph, [tuple(p.shape) for p in twin.parameters]))
-    names = {id(p): name for name, p in model.named_parameters()}
-    order = [names[id(p)] for p in distinct_parameters(model)]
-    return {order[i]: (d.repeats, [(p.rows, p.purpose) for p in d.parts]) for i, d in sorted(found.items())}
+    found = paramlint.inspect(model, evidence=("use",), inputs=(args, kwargs))
+    assert [p for p in found.passes if not p.stopped]
+    divided = {p.name: u for p in found.parameters for u in p.uses if u.parts}
+    return {name: (u.repeats, [(part.rows, part.purpose) for part in u.parts]) for name, u in divided.items()}
 
 
 def blank(*shape: int) -> torch.Tensor:
