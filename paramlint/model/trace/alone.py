@@ -59,6 +59,11 @@ def kind(module: nn.Module) -> Kind:
     return type(module), tuple(module._modules)
 
 
+def single(root: nn.Module, part: nn.Module) -> bool:
+    """Whether a part is the only one of its kind."""
+    return sum(kind(m) == kind(part) for m in root.modules()) == 1
+
+
 def _matrices(module: nn.Module, read: Callable[[int], bool]) -> tuple[list[int], int]:
     """The matrices in a module that were not read, and how many there are."""
     every = [id(p) for p in module.parameters() if p.ndim > 1]
@@ -81,7 +86,11 @@ def made_elsewhere(example: Example, name: str) -> bool:
 
 
 def in_the_whole(
-    read: Mapping[int, Collection[Use]], before: Mapping[int, Collection[Use]], shapes: Sequence[tuple[int, ...]]
+    read: Mapping[int, Collection[Use]],
+    before: Mapping[int, Collection[Use]],
+    shapes: Sequence[tuple[int, ...]],
+    *,
+    ends: bool,
 ) -> dict[int, dict[Use, None]]:
     """What the uses in a part are in the model: where the part ends, the model goes on with what it gives.
 
@@ -92,6 +101,7 @@ def in_the_whole(
         read: uses in a pass over the part, by the number of the parameter.
         before: uses in the passes before it.
         shapes: of the parameters, by number.
+        ends: whether the part may be an end of the model; one of several like blocks is none.
     """
     sizes = {
         d
@@ -103,6 +113,6 @@ def in_the_whole(
     found: dict[int, dict[Use, None]] = {}
     for p, us in read.items():
         if p not in before:
-            last = any(d not in sizes for d in shapes[p])
+            last = ends and any(d not in sizes for d in shapes[p])
             found[p] = dict.fromkeys(u if last else replace(u, to_output=False) for u in us)
     return found

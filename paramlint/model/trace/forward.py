@@ -99,11 +99,12 @@ def _run_parts(twin: Twin, found: Traced, shapes: Sequence[tuple[int, ...]], end
     for path, module in alone.parts(twin.module, lambda p: numbers.get(p, -1) in found.uses, found.through):
         kind = alone.kind(module)
         before = [replace(came[kind], part=path)] if kind in came else []
+        single = alone.single(twin.module, module)
         for example in chain(before, alone.examples(path, module)):
             now, known = time.monotonic(), len(found.uses)
             mend = not any(example is b for b in before)
             outcome = _mended(twin, example, min(end, now + max(1.0, (end - now) / 3)), _FIRST, mend=mend)
-            _add(found, outcome, _FIRST, shapes)
+            _add(found, outcome, _FIRST, shapes, ends=single)
             if len(found.uses) > known:
                 came[kind] = outcome.example
             if len(found.uses) == known and outcome.error is not None:
@@ -124,7 +125,9 @@ def _appeared(module: nn.Module, known: set[int]) -> Iterator[str]:
                 yield f"{path}.{name}" if path else name
 
 
-def _add(found: Traced, outcome: _Outcome, rung: ladder.Rung, shapes: Sequence[tuple[int, ...]]) -> None:
+def _add(
+    found: Traced, outcome: _Outcome, rung: ladder.Rung, shapes: Sequence[tuple[int, ...]], *, ends: bool = True
+) -> None:
     example, stopped = outcome.example, "" if outcome.error is None else _said(outcome.error)
     found.passes.append(Pass(example.label, rung.how, stopped, ladder.answered(rung), example.part))
     if not example.part:
@@ -138,7 +141,7 @@ def _add(found: Traced, outcome: _Outcome, rung: ladder.Rung, shapes: Sequence[t
     with uncollected():
         read = uses_of(outcome.graph, shapes, hidden)
     if example.part:
-        found.uses.update(alone.in_the_whole(read, found.uses, shapes))
+        found.uses.update(alone.in_the_whole(read, found.uses, shapes, ends=ends))
         return
     for p, us in read.items():
         found.uses.setdefault(p, {}).update(dict.fromkeys(us))

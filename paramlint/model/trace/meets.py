@@ -15,6 +15,7 @@ _SCORING = (
     | kinds.MULTIPLICATIONS
     | kinds.ADDITIONS
     | kinds.REPLACEMENTS
+    | frozenset(kinds.NORMS)
     | frozenset(
         "_softmax _safe_softmax softmax _log_softmax sigmoid sigmoid_ exp log tanh softplus relu sqrt clamp clamp_min "
         "log_sigmoid_forward native_dropout".split()
