@@ -14,7 +14,7 @@ from paramlint.model.trace.reading import Reading
 from paramlint.parameter import Use
 
 _NARROW = 4  # a side below it is none to orthogonalise: timm's Muon leaves such to AdamW
-_COORDINATES = 64  # features of constants that are no hidden states: coordinates, distances, a bias for each head
+_COORDINATES = 32  # features of constants that are no hidden states: coordinates, distances, a bias for each head
 _READERS = 4  # maps that may read one raw input side by side; a context is read by some in every layer
 
 

@@ -181,7 +181,7 @@ class Reading:
         if b_weight or (b in self.made_of and a not in self.made_of):
             mapped = self.status[a] == ACTIVATION or self._transposed(node, second)
             if self.status[a] == CONSTANT:
-                mapped = set(self.made_of[b].values()) == {VIEW} and (mapped or self._by_heads(b))
+                mapped = set(self.made_of[b].values()) == {VIEW} and (mapped or self._by_heads(node, second))
             return second if mapped else None
         if (a_weight or a in self.made_of) and self.status[b] == ACTIVATION:
             return None if self._expanded(node, first) else first
@@ -190,9 +190,11 @@ class Reading:
     def _is_weight(self, number: int) -> bool:
         return self.status[number] == WEIGHT and number in self.made_of
 
-    def _by_heads(self, number: int) -> bool:
-        """Whether this is made of tensors that are stored with a dimension for heads."""
-        return all(len(self.shapes[p]) > 2 for p in self.made_of[number])
+    def _by_heads(self, node: Node, operand: int) -> bool:
+        """Whether one matrix is read that is stored with a dimension for heads; several are picked from, not mapped."""
+        shape = node.reads[operand].shape
+        made = self.made_of[node.parents[operand]]
+        return (len(shape) < 3 or shape[0] == 1) and all(len(self.shapes[p]) > 2 for p in made)
 
     def _transposed(self, node: Node, operand: int) -> bool:
         """Whether an operand is a parameter read with its last two dimensions swapped."""
