@@ -62,6 +62,9 @@ def _mapped(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
 def _told(name: str, value: Any) -> str:
     if isinstance(value, torch.Tensor):
         return f"{name} {tuple(value.shape)}".strip()
+    if isinstance(value, dict):
+        inside = ", ".join(said for k, v in value.items() if (said := _told(str(k), v)))
+        return f"{name} {{{inside}}}".strip() if inside else ""
     if isinstance(value, (list, tuple)) and value and isinstance(value[0], torch.Tensor):
         return f"{name} {len(value)} x {tuple(value[0].shape)}".strip()
     return ""
