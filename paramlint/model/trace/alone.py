@@ -114,5 +114,7 @@ def in_the_whole(
     for p, us in read.items():
         if p not in before:
             last = ends and any(d not in sizes for d in shapes[p])
-            found[p] = dict.fromkeys(u if last else replace(u, to_output=False) for u in us)
+            found[p] = dict.fromkeys(
+                replace(u, to_output=u.to_output and last, from_input=u.from_input and ends) for u in us
+            )
     return found
