@@ -83,6 +83,11 @@ class Use:
     narrow: bool = False
     index: Literal["", "data", "constant"] = ""
 
+    @property
+    def is_map(self) -> bool:
+        """Whether the parameter is the matrix of a linear map, or the filter of a convolution."""
+        return self.op in ("matmul", "convolution")
+
 
 @dataclass(frozen=True)
 class Pass:

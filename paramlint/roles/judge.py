@@ -44,9 +44,10 @@ def judge(
     """
     tree = Tree(inventory)
     ends = Ends(tree)
-    seen = frozenset(
-        p.shape for p in inventory.parameters for e in use.speak(p) if e.role in ("hidden-matrix", "fused-matrix")
-    )
+    seen: frozenset[tuple[int, ...]] = frozenset()
+    if any(p.reach == "unreached" for p in inventory.parameters):
+        said = ((p.shape, e.role) for p in inventory.parameters for e in use.speak(p))
+        seen = frozenset(size for size, role in said if role in ("hidden-matrix", "fused-matrix"))
     judged = tuple(_judged(tree, ends, p, policy, layers, overrides or {}, seen) for p in inventory.parameters)
     return replace(inventory, parameters=judged, policy=policy.name)
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from paramlint import parts
 from paramlint.parameter import Confidence, Evidence, Parameter, Use
 from paramlint.roles.module import Fused
-
-_MAPS = ("matmul", "convolution")
 
 
 def speak(p: Parameter) -> Iterator[Evidence]:
@@ -16,7 +15,7 @@ def speak(p: Parameter) -> Iterator[Evidence]:
         if p.reach == "unused":
             yield Evidence("use", "unused", "the traced forward ran its module, and nothing read it", "guess")
         return
-    maps = [u for u in p.uses if u.op in _MAPS]
+    maps = [u for u in p.uses if u.is_map]
     lookups = [u for u in p.uses if u.op == "lookup"]
     if maps and p.effective_ndim > 1:
         if p.ndim == 2 and any(u.index == "data" for u in lookups):
@@ -69,9 +68,7 @@ def _map(p: Parameter, maps: Sequence[Use]) -> Evidence:
 
 
 def _divided(role: str, use: Use, sure: Confidence, whose: str) -> Fused:
-    parts = " + ".join(f"{part.rows} {part.purpose}".strip() for part in use.parts)
-    how = f", interleaved {use.repeats} times" if use.repeats > 1 else ""
-    text = f"{whose} outputs are divided: {parts}{how}"
+    text = f"{whose} outputs are divided: {parts.of(use)}"
     return Fused("use", role, text, sure, splits=tuple(part.rows for part in use.parts))
 
 
@@ -88,7 +85,7 @@ def _elsewhere(p: Parameter) -> Iterator[Evidence]:
         yield Evidence("use", "norm-gain", "gain of a normalisation")
     elif "bias" in done:
         yield Evidence("use", "bias", "added to the result of a map or a normalisation")
-    elif vector and done & set(_MAPS):
+    elif any(u.is_map for u in p.uses):
         yield Evidence("use", "row-matrix", "a map with one row or column")
     elif "add" in done and not vector:
         yield Evidence("use", "position-table", "added to activations")

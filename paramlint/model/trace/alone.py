@@ -18,7 +18,6 @@ from paramlint.parameter import Use
 
 _FEW = 2  # matrices that are worth a pass
 _STARTS = 3
-_MAPS = ("matmul", "convolution")
 #: Arguments that are data; any other numbers that a part takes are made by the rest of the model.
 _DATA = re.compile(
     r"pixel_values|^input_(features|values)$|^(image|images|img|video|audio|waveform|wav|flattened_patches|past_values)$"
@@ -107,7 +106,7 @@ def in_the_whole(
         d
         for uses in (read, before)
         for p, us in uses.items()
-        if any(u.op in _MAPS and not u.to_output for u in us)
+        if any(u.is_map and not u.to_output for u in us)
         for d in shapes[p]
     }
     found: dict[int, dict[Use, None]] = {}

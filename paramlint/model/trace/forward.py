@@ -33,7 +33,7 @@ from paramlint.parameter import Pass, Use
 
 _REPAIRS = 24
 _PART_REPAIRS = 12
-_PATIENCE = 30.0  # seconds for all passes of a model
+PATIENCE = 30.0  # seconds for all passes of a model
 _BRANCHES = 6.0  # seconds, at least, for what the first complete pass did not reach
 _FEW = 4  # parameters that a model may keep to itself without being run on the CPU for them
 _FIRST = ladder.Rung()
@@ -54,7 +54,7 @@ class Traced:
     appeared: tuple[str, ...] = ()
 
 
-def trace(model: nn.Module, given: Example | None = None, patience: float = _PATIENCE) -> Traced:
+def trace(model: nn.Module, given: Example | None = None, patience: float = PATIENCE) -> Traced:
     """Passes over a model until each of its parameters was read, or no more inputs are known; then over parts of it.
 
     The model itself is not run: a copy of it on meta is. `patience` is in seconds.
@@ -67,7 +67,7 @@ def trace(model: nn.Module, given: Example | None = None, patience: float = _PAT
             with uncollected():
                 twin = Twin(model)
         except Exception as error:
-            found.passes.append(Pass("", stopped=_said(error)))
+            found.passes.append(Pass("", stopped=said(error)))
             return found
         shapes = [tuple(p.shape) for p in twin.parameters]
         failed: list[_Outcome] = []
@@ -128,7 +128,7 @@ def _appeared(module: nn.Module, known: set[int]) -> Iterator[str]:
 def _add(
     found: Traced, outcome: _Outcome, rung: ladder.Rung, shapes: Sequence[tuple[int, ...]], *, ends: bool = True
 ) -> None:
-    example, stopped = outcome.example, "" if outcome.error is None else _said(outcome.error)
+    example, stopped = outcome.example, "" if outcome.error is None else said(outcome.error)
     found.passes.append(Pass(example.label, rung.how, stopped, ladder.answered(rung), example.part))
     if not example.part:
         found.ran |= outcome.graph.ran
@@ -281,7 +281,7 @@ def _tensors(out: Any, depth: int = 0) -> list[torch.Tensor]:
     return []
 
 
-def _said(error: BaseException) -> str:
+def said(error: BaseException) -> str:
     """The error in one line."""
     if isinstance(error, NotReady):
         return str(error)

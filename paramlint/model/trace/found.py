@@ -9,11 +9,9 @@ from torch import nn
 
 from paramlint.errors import ParamlintError
 from paramlint.model.inputs.given import example
-from paramlint.model.trace.forward import Traced, trace
+from paramlint.model.trace.forward import PATIENCE, Traced, said, trace
 from paramlint.model.trace.watch import random_state
 from paramlint.parameter import Inventory, Parameter, Pass
-
-PATIENCE = 30.0  # seconds for all passes of a model
 
 
 def traced(model: nn.Module, inventory: Inventory, inputs: Any = None, patience: float = PATIENCE) -> Inventory:
@@ -37,7 +35,7 @@ def traced(model: nn.Module, inventory: Inventory, inputs: Any = None, patience:
     try:
         found = trace(model, given, patience)
     except Exception as error:
-        found = Traced(passes=[Pass("", stopped=_said(error))])
+        found = Traced(passes=[Pass("", stopped=said(error))])
     if not found.passes:
         found.passes.append(Pass("", stopped="no inputs are known for its forward: --inputs gives them"))
     if given is not None and all(p.stopped for p in found.passes):
@@ -64,8 +62,3 @@ def _refused(passes: list[Pass]) -> ParamlintError:
         f"the forward stops{on}: {last.stopped}",
         hint="give what it takes, leave the inputs out to have them found, or turn the trace off",
     )
-
-
-def _said(error: BaseException) -> str:
-    first = (str(error).strip().splitlines() or [""])[0]
-    return f"{type(error).__name__}: {first[:200]}" if first else type(error).__name__

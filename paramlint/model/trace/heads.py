@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from paramlint.model.trace import kinds
 from paramlint.model.trace.graph import Node
 from paramlint.model.trace.reading import ACTIVATION, Product, Reading
@@ -11,21 +13,24 @@ _FEW = 8  # features that are scores themselves, where one more map weighs them
 _NARROWING = 4  # a map to an output gives this many times fewer features than the stream that it reads has
 
 
-def feeding(reading: Reading) -> list[bool]:
-    """For every node whether its result goes on, where a gradient would come back, into another linear map."""
+def feeding(reading: Reading, placed: Collection[str] = kinds.CROPS) -> list[bool]:
+    """For every node whether its result goes on, where a gradient would come back, into another linear map.
+
+    Of operations in `placed` only the first operand goes on: the others say where to read it.
+    """
     found = [False] * len(reading.graph.nodes)
     for node in reversed(reading.graph.nodes):
         if found[node.number] or node.number in reading.product_at:
-            for q in _behind(reading, node):
+            for q in _behind(reading, node, placed):
                 found[q] = True
     return found
 
 
-def _behind(reading: Reading, node: Node) -> list[int]:
+def _behind(reading: Reading, node: Node, placed: Collection[str] = kinds.CROPS) -> list[int]:
     """The parents of a node that a gradient would reach: no integers, nothing detached, no regions to crop."""
     if node.leaf or node.op == "detach":
         return []
-    parents = node.parents[:1] if node.op in kinds.CROPS else node.parents
+    parents = node.parents[:1] if node.op in placed else node.parents
     return [q for q in parents if reading.graph.nodes[q].carries]
 
 

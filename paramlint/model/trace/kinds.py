@@ -18,7 +18,7 @@ SHAPED = frozenset(
     "empty_like zeros_like ones_like full_like rand_like randn_like randint_like new_empty new_zeros new_ones new_full "
     "new_empty_strided new_tensor".split()
 )
-#: (operand that holds the data, operand that holds the weight) of every product; -1 where either may be either.
+#: (operand that holds the data, operand that holds the weight) of every product, where it is a map's.
 PRODUCTS: dict[str, tuple[int, int]] = {
     "mm": (0, 1),
     "bmm": (0, 1),

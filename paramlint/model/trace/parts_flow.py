@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from paramlint.model.trace import kinds
 from paramlint.model.trace.graph import Geometry, Node
+from paramlint.model.trace.heads import feeding
 from paramlint.model.trace.parts_layout import Block, Piece, layout, written
 from paramlint.model.trace.parts_moves import Moves, carry, looked, picked, reshaped
 from paramlint.model.trace.parts_source import Sources
@@ -53,7 +54,7 @@ class Flow:
 
     def __post_init__(self) -> None:
         self.sources = Sources(self.reading)
-        self.follow = _feeding(self.reading)
+        self.follow = feeding(self.reading, _SAMPLERS)  # as features, and not only as the places that it reads at
         for node in self.reading.graph.nodes:
             self._visit(node)
 
@@ -299,20 +300,6 @@ class Flow:
             view = Geometry(g.storage, offset, out, g.strides)
             for p in looked(self._blocks[g.storage], view):
                 self._say(p, Token("mul", node.number, half, p.content.marks | marks, met))
-
-
-def _feeding(reading: Reading) -> list[bool]:
-    """For every node whether its result goes on into a map as features, and not only as the places that it reads at."""
-    nodes = reading.graph.nodes
-    found = [False] * len(nodes)
-    for node in reversed(nodes):
-        if node.leaf or node.op == "detach" or not (found[node.number] or node.number in reading.product_at):
-            continue
-        parents = node.parents[:1] if node.op in _SAMPLERS else node.parents
-        for q in parents:
-            if nodes[q].carries:
-                found[q] = True
-    return found
 
 
 def _mark(op: str) -> int:

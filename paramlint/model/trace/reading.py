@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import prod
 
 from paramlint.model.trace import kinds
 from paramlint.model.trace.graph import Graph, Node
@@ -211,17 +212,15 @@ class Reading:
         if len(geometry.shape) < 3 or geometry.shape[0] == 1:
             return False
         made = self.made_of[node.parents[operand]]
-        size = 1
-        for d in geometry.shape:
-            size *= d
+        size = prod(geometry.shape)
         repeated = geometry.strides and geometry.strides[0] == 0
-        return bool(repeated) or all(_numel(self.shapes[p]) * geometry.shape[0] <= size for p in made)
+        return bool(repeated) or all(prod(self.shapes[p]) * geometry.shape[0] <= size for p in made)
 
     def _linear(self, node: Node, weight: int, data: int) -> None:
         source, number = node.parents[data], node.number
         made = self.made_of[node.parents[weight]]
         geometry = node.reads[weight]
-        most = max(_numel(self.shapes[p]) for p in made)
+        most = max(prod(self.shapes[p]) for p in made)
         weights = []
         batched = (
             node.op in ("bmm", "baddbmm", "_grouped_mm", "_scaled_grouped_mm")
@@ -234,7 +233,7 @@ class Reading:
                 self._say(p, Use("factor", node.operands[weight], function=node.op))
             elif how == LOOKUP and len(self.shapes[p]) < 3:
                 self._say(p, Use("attend", node.operands[weight], function=node.op))  # rows compared with activations
-            elif _numel(self.shapes[p]) * 2 > most:
+            elif prod(self.shapes[p]) * 2 > most:
                 weights.append(p)
                 # or some matrices of a stack, picked one by one
                 batched = batched or self._one_of(p, node, geometry.shape)
@@ -258,7 +257,7 @@ class Reading:
 
     def _one_of(self, p: int, node: Node, shape: tuple[int, ...]) -> bool:
         whole = self.shapes[p]
-        return len(whole) > 2 and node.op not in kinds.CONVOLUTIONS and _numel(shape) * whole[0] <= _numel(whole)
+        return len(whole) > 2 and node.op not in kinds.CONVOLUTIONS and prod(shape) * whole[0] <= prod(whole)
 
     # ---- the rest
 
@@ -299,10 +298,3 @@ def _meaning(op: str) -> str:
     if kinds.attends(op):
         return "attend"
     return "other"
-
-
-def _numel(shape: tuple[int, ...]) -> int:
-    n = 1
-    for d in shape:
-        n *= d
-    return n
