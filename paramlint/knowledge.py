@@ -178,7 +178,13 @@ def _policy(file: TableFile, files: _Files, roles: Mapping[str, Role], chain: tu
     if base and base.name == file.name:
         body = {"summary": base.summary, "source": list(base.source), **body}
     policy = as_dataclass(Policy, body, file)
-    return replace(policy, rulings={name: rulings[name] for name in roles if name in rulings})
+    for name, own in policy.lr.items():
+        if name not in roles:
+            raise file.error(f"lr.{name}", "no such role", near(name, roles))
+        if (own.lr is None) == (own.times is None):
+            raise file.error(f"lr.{name}", "says lr or times, one of the two")
+    lr = {**(base.lr if base else {}), **policy.lr}
+    return replace(policy, rulings={name: rulings[name] for name in roles if name in rulings}, lr=lr)
 
 
 def _ruling(table: Table, base: Ruling | None, file: TableFile, at: str) -> Ruling:

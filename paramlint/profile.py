@@ -52,13 +52,29 @@ class Ruling:
 
 
 @dataclass(frozen=True)
+class OwnLr:
+    """A learning rate of its own for a role that Adam updates: a number, or so many times that of the Muon half.
+
+    With `width`, it is for a model of that width, and multiplied by (columns / width) ** -0.5. Without `decay` the role
+    has no weight decay.
+    """
+
+    lr: float | None = None
+    times: float | None = None
+    width: int | None = None
+    decay: bool = True
+    source: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Policy:
-    """Which roles go to Muon where sources disagree. Every role of `roles.toml` has a ruling."""
+    """Which roles go to Muon where sources disagree. Every role of `roles.toml` has a ruling, some have an `lr`."""
 
     name: str
     summary: str
     source: tuple[str, ...]
     rulings: Mapping[str, Ruling]
+    lr: Mapping[str, OwnLr] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -84,6 +100,9 @@ class Profile:
     is of Muon's size (0.02), of Adam's (3e-4), a fifth of that, or of a size of its own. Both have a row "default" and
     one for each value of the option `lr_scale_key` that changes them (the value in lower case).
     `second_flag` is a key that is read where `flag_key` does not decide; true means Muon.
+    `plan` has the numbers that generated code starts from ("lr" of the Muon half, "adam_lr", "weight_decay", ...).
+    `state` has what each half ("muon", "adam") holds for a parameter after a step: "full" is as many elements of its
+    dtype, "rows" one for each but the last dimension's, "scalar" four bytes.
     """
 
     name: str
@@ -129,5 +148,7 @@ class Profile:
     process_group: bool = False
     fsdp: Literal["none", "fsdp1", "fsdp2", "unknown"] = "unknown"
     fused_split: tuple[str, ...] = ()
+    plan: Mapping[str, Plain] = field(default_factory=dict)
+    state: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     known_bugs: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from paramlint import layout
 from paramlint.checks.context import HIDDEN, Context, Placement
 from paramlint.checks.making import judged, of_role
 from paramlint.finding import Finding
@@ -33,7 +34,8 @@ def _belongs(ctx: Context, p: Parameter) -> bool:
     ruling = ctx.ruling(p.role)
     if p.role not in HIDDEN or ruling is None or ruling.to != "muon" or p.effective_ndim <= 1:
         return False
-    if p.role == "fused-matrix" and not any(place.profile.fused_split for place in ctx.in_muon if place.profile):
+    profiles = [place.profile for place in ctx.in_muon if place.profile]
+    if p.role == "fused-matrix" and not any(layout.split_sizes(p, profile) for profile in profiles):
         # whole in Muon it is PML212; where no optimizer here can split it, leaving it to Adam is the other way out
         return False
     return ctx.muon_takes(p)

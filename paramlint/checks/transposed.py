@@ -3,47 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import prod, sqrt
+from math import isclose
 
+from paramlint import layout
 from paramlint.checks.context import Context, Placement
 from paramlint.checks.making import judged
 from paramlint.finding import Finding
-
-#: Scales that change when rows and columns are swapped: sqrt(max(1, A/B)) and sqrt(A/B).
-_ONE_SIDED = ("kj", "spectral")
+from paramlint.parameter import Parameter
+from paramlint.profile import LrScale
 
 
 def check(ctx: Context) -> Iterator[Finding]:
+    """Silent where both layouts have one factor, and where the lr of the group makes up for the difference."""
+    found: list[tuple[Placement, Parameter, LrScale, str]] = []
+    untouched: dict[tuple[str, float], set[float]] = {}
     for place, p in judged(ctx, "muon"):
-        scale = _scale(place)
-        if scale not in _ONE_SIDED or p.ndim < 2 or p.shape[0] == p.shape[1] or place.action == "error":
+        scale, lr = _scale(place), _lr(place)
+        if scale is None or p.ndim < 2 or place.action == "error":
             continue
-        owner = next((c for c in ctx.owners(p) if c == "Conv1D" or "ConvTranspose" in c), None)
-        if owner is None or (p.ndim > 2 and place.action != "flatten"):
-            continue
-        rest = prod(p.shape[2:])
-        rows, columns = p.shape[0], p.shape[1] * rest
-        turned = p.shape[1], p.shape[0] * rest
+        owner = layout.storing(ctx.owners(p)) if p.ndim == 2 or place.action == "flatten" else None
+        turn = layout.turn(scale, p.shape) if owner else 1.0
+        if lr is not None:
+            untouched.setdefault((place.use.label, turn), set()).add(lr / turn)
+        if owner and turn != 1:
+            found.append((place, p, scale, owner))
+    for place, p, scale, owner in found:
+        turn, lr = layout.turn(scale, p.shape), _lr(place)
+        others = {
+            x for (label, t), all_of in untouched.items() for x in all_of if label == place.use.label and t != turn
+        }
+        if lr is not None and any(isclose(lr / turn, other, rel_tol=1e-3) for other in others):
+            continue  # multiplied by what is missing, as weights of another layout beside it show
+        taken, wanted = layout.factors(scale, p.shape)
         yield Finding(
             "PML215",
             "warning",
             f"stored (in, out) by {owner} in {place.label}: its lr scale takes the inputs for outputs",
-            "choose a scale that does not depend on the order (RMS matching), or move it to the AdamW half",
+            "choose a scale that does not depend on the order (RMS matching), multiply the lr of its group by what "
+            "is missing, or move it to the AdamW half",
             (p.name,),
             place.label,
-            details=(
-                f"{p.shape}: scaled by {_factor(scale, rows, columns):.2f}, "
-                f"as (out, in) it would be {_factor(scale, *turned):.2f}",
-            ),
+            details=(f"{p.shape}: scaled by {taken:.2f}, as (out, in) it would be {wanted:.2f}",),
         )
 
 
-def _factor(scale: str, rows: int, columns: int) -> float:
-    ratio = rows / columns
-    return sqrt(max(1.0, ratio) if scale == "kj" else ratio)
+def _lr(place: Placement) -> float | None:
+    value = place.option(place.profile.lr_key if place.profile else "lr")
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
-def _scale(place: Placement) -> str | None:
+def _scale(place: Placement) -> LrScale | None:
     """The lr scale in force: that of the mode which the group or the optimizer chose, or else the default."""
     profile = place.profile
     if profile is None:
