@@ -47,6 +47,7 @@ clean:  ## remove .venv and all caches
 
 # What builds the package comes first, so that the pinned versions of it do. timm and torchvision stay without their
 # dependencies, which would ask for another torch than the one chosen here; pillow is the one they need besides.
+# Optimizers that generated code is run against lie in a folder of their own: most tests want them missing.
 $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { \
 		echo "make: no '$(PYTHON)' here; name a Python 3.10 or newer: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; \
@@ -67,4 +68,5 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PIP) -q hatchling editables
 	$(PIP) -q --no-build-isolation -e '.[model,dev]'
 	$(PIP) -q --no-deps timm torchvision pillow
+	$(PIP) -q --no-deps --upgrade --target $(VENV)/optimizers muon-optimizer pytorch_optimizer heavyball
 	@touch $@

@@ -12,12 +12,13 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from paramlint.api import check as check
     from paramlint.api import inspect as inspect
+    from paramlint.api import plan as plan
 
-__all__ = ["__version__", "check", "inspect"]
+__all__ = ["__version__", "check", "inspect", "plan"]
 
 
 def __getattr__(name: str) -> object:
-    if name in ("check", "inspect"):
+    if name in ("check", "inspect", "plan"):
         from paramlint import api
 
         return getattr(api, name)

@@ -186,7 +186,8 @@ class Accessors:
     """What the model's own library says of it. Paths are module paths, names are parameter names.
 
     `label_sizes` are the numbers of labels, tokens or codes that its config declares, `input_sizes` the widths of its
-    continuous inputs.
+    continuous inputs. `layers` has the layer of each parameter for layer-wise lr decay, 0 the first; {} where the
+    library does not say.
     """
 
     input_embeddings: tuple[str, ...] = ()
@@ -197,6 +198,7 @@ class Accessors:
     base: str | None = None
     label_sizes: tuple[int, ...] = ()
     input_sizes: tuple[int, ...] = ()
+    layers: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ def analyse(job: Job, *, checks: bool = True) -> Run:
     known = knowledge.load(job.knowledge)
     policy = known.policy(job.policy)
     profile = known.profile(job.profile) if job.profile else None
-    response = process.run(_request(job))
+    response = process.run(request(job))
     inventory = judge(response.inventory, policy, layers=job.evidence, overrides=job.roles)
     run = Run(
         target=job.label,
@@ -122,7 +122,8 @@ def _unmatched(inventory: Inventory, roles: Mapping[str, str]) -> Iterator[str]:
             yield f"the role pattern {pattern!r} of the configuration matches no parameter"
 
 
-def _request(job: Job) -> Request:
+def request(job: Job) -> Request:
+    """What the worker is asked for a job."""
     from paramlint.model.process import Request
 
     request = Request(

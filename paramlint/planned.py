@@ -73,7 +73,8 @@ class Layers:
 
 @dataclass(frozen=True)
 class PlannedGroup:
-    """One group. `label` is that of its kind, with the layer before it where there are layers ("layer_3_decay").
+    """One group. `label` is that of its kind, with the layer before it where there are layers ("layer_3_decay"), and a
+    number behind it where the kind has several turns; no two are alike.
 
     `lr_scale` is that of the layer, `turn` the further factor on lr of weights that are stored (in, out).
     """
@@ -114,3 +115,13 @@ class Plan:
     def kind(self, label: str) -> Kind | None:
         """The kind of that label, if any of its parameters is trained."""
         return next((k for k in self.kinds if k.label == label), None)
+
+
+def values(plan: Plan, group: PlannedGroup) -> dict[str, Plain]:
+    """The options of a group with the settings' defaults in them; lr is that of its layer, and turned."""
+    defaults = {s.name: s.default for s in plan.settings}
+    found = {k: defaults[v.setting] if isinstance(v, Ref) else v for k, v in group.kind.options.items()}
+    lr = found.get("lr")
+    if isinstance(lr, (int, float)):
+        found["lr"] = lr * group.lr_scale * group.turn
+    return found

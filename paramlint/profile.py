@@ -102,7 +102,9 @@ class Profile:
     `second_flag` is a key that is read where `flag_key` does not decide; true means Muon.
     `plan` has the numbers that generated code starts from ("lr" of the Muon half, "adam_lr", "weight_decay", ...).
     `state` has what each half ("muon", "adam") holds for a parameter after a step: "full" is as many elements of its
-    dtype, "rows" one for each but the last dimension's, "scalar" four bytes.
+    dtype, "float32" and "bfloat16" as many of these, "rows" one of its dtype for each but the last dimension's,
+    "square" as many as its shorter side squared, "scalar" four bytes. Numbers of Python, and what a whole group shares,
+    are left out.
     """
 
     name: str

@@ -103,7 +103,7 @@ def look(
     for job in all_jobs:
         start = time.monotonic()
         try:
-            with _progress(f"building {job.target}", options):
+            with progress(f"building {job.target}", options):
                 run = analyse(job, checks=checks)
         except ParamlintError as e:
             report(e)
@@ -144,7 +144,7 @@ def _done(run: Run, seconds: float) -> str:
 
 
 @contextmanager
-def _progress(text: str, options: ModelOptions) -> Iterator[None]:
+def progress(text: str, options: ModelOptions) -> Iterator[None]:
     """A line on a terminal's stderr that goes away again."""
     shown = obeys() and not options.quiet and not options.verbose
     if shown:

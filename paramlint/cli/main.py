@@ -18,6 +18,8 @@ from paramlint.errors import ParamlintError
 COMMANDS = {
     "params": "What each parameter of a model is for, and where it goes.",
     "check": "Whether an optimizer's param groups agree with that.",
+    "plan": "The groups that a model should have for an optimizer, and what they cost.",
+    "codegen": "Code that builds these groups.",
     "explain": "The page of one rule.",
     "rules": "All rules.",
     "optimizers": "The optimizers that are known, or the facts of one.",
@@ -74,9 +76,9 @@ class Lazy(click.Group):
 @click.group(
     cls=Lazy,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="params and check import and run the code that builds the model, in a process of its own, and then the "
-    "forward of a stand-in for it. The others run none of yours. Exit codes: 0 no findings, 1 findings, 2 the work "
-    "could not be done.",
+    epilog="params, check, plan and codegen import and run the code that builds the model, in a process of its own, "
+    "and then the forward of a stand-in for it. The others run none of yours. Exit codes: 0 no findings, 1 findings, 2 "
+    "the work could not be done.",
 )
 @click.version_option(__version__, "-V", "--version", prog_name="paramlint", message="%(prog)s %(version)s")
 def cli() -> None:

@@ -116,7 +116,10 @@ def format_option(*formats: str) -> Callable[[F], F]:
 
 
 def model_options(*formats: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Adds the options, and hands them to the command as one `ModelOptions`, its first argument."""
+    """Adds the options, and hands them to the command as one `ModelOptions`, its first argument.
+
+    Without formats there is no `--output-format`, and the one of the options is "".
+    """
     path = click.Path(path_type=Path, dir_okay=False)
     stack: list[Callable[[Any], Any]] = [
         click.argument("target", required=False),
@@ -134,8 +137,8 @@ def model_options(*formats: str) -> Callable[[Callable[..., None]], Callable[...
             metavar="LAYERS",
             help=f"What may speak for a role, with commas: {', '.join(LAYERS)}. All if not given.",
         ),
-        format_option(*formats),
-        click.option("--output-file", type=path, help="Write there instead of to stdout."),
+        *((format_option(*formats),) if formats else ()),
+        click.option("-o", "--output-file", type=path, help="Write there instead of to stdout."),
         click.option(
             "--timeout",
             type=click.FloatRange(0, min_open=True),
@@ -160,7 +163,7 @@ def model_options(*formats: str) -> Callable[[Callable[..., None]], Callable[...
     def decorate(f: Callable[..., None]) -> Callable[..., None]:
         @wraps(f)
         def command(**given: Any) -> None:
-            options = ModelOptions(**{name: given.pop(name) for name in names})
+            options = ModelOptions(**{name: given.pop(name, "") for name in names})
             if options.inputs and (options.trace is False or "use" not in options.evidence):
                 raise click.UsageError("--inputs are for the trace, which is left out")
             f(options, **given)

@@ -1,9 +1,10 @@
-"""What a model's own library says of it: embeddings, heads, first layers, what must not decay, config sizes."""
+"""What a model's own library says of it: embeddings, heads, first layers, what must not decay, config sizes, layers."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -13,6 +14,9 @@ from paramlint.parameter import Accessors
 _LABELS = ("vocab_size", "num_labels", "_labels", "num_classes", "_classes", "codebook_size", "num_embeddings")
 # Config fields that say how wide a continuous input is.
 _INPUTS = ("num_channels", "in_channels", "num_mel_bins")
+
+# What wrappers around submodules put into names.
+_INSIDE = re.compile(r"\b(_orig_mod|_checkpoint_wrapped_module|_fsdp_wrapped_module)\.")
 
 
 def accessors(model: nn.Module) -> Accessors:
@@ -51,6 +55,7 @@ def accessors(model: nn.Module) -> Accessors:
         base=_base(model),
         label_sizes=_sizes(configs, lambda key: key.endswith(_LABELS) and key != "type_vocab_size"),
         input_sizes=_sizes(configs, lambda key: key in _INPUTS),
+        layers=_layers(model),
     )
 
 
@@ -87,6 +92,20 @@ def _names(value: Any) -> tuple[str, ...]:
     if isinstance(value, (tuple, list)):
         return tuple(v for v in value if isinstance(v, str))
     return ()
+
+
+def _layers(model: nn.Module) -> dict[str, int]:
+    """The layers of layer-wise lr decay by timm's `group_matcher(coarse=False)`, for a model that has one."""
+    if not callable(getattr(type(model), "group_matcher", None)):
+        return {}
+    try:
+        from timm.models import group_parameters
+
+        matcher = cast(Any, model).group_matcher(coarse=False)
+        found = group_parameters(model, matcher, reverse=True)
+        return {_INSIDE.sub("", name): int(layer) for name, layer in found.items()}
+    except Exception:
+        return {}
 
 
 def _base(model: nn.Module) -> str | None:

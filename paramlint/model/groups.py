@@ -219,7 +219,9 @@ class _Reader:
         if isinstance(obj, Mapping) and obj and all(isinstance(k, str) for k in obj):
             halves = {k: given.half_of(k, obj) for k in obj}
             if "muon" not in halves.values():
-                halves = dict.fromkeys(obj)
+                # all of them for one half is what is left where nothing goes to Muon; some are just names
+                alone = all(given.says_adam(k) for k in obj)
+                halves = dict.fromkeys(obj, "adam" if alone else None)
             self._say_rest(halves)
             return self._parts(list(obj.values()), list(halves.values()), obj)
         if kind == "empty":
@@ -245,7 +247,7 @@ class _Reader:
         return groups, tensors
 
     def _say_rest(self, halves: Mapping[str, Destination | None]) -> None:
-        if "muon" not in halves.values():
+        if not any(halves.values()):
             self.notes.append(f"keys {', '.join(map(repr, halves))} say nothing of an optimizer: each is one group")
             return
         for key, half in halves.items():

@@ -7,7 +7,7 @@ itself: an explicit `device=`, `.cuda()`, `.to(device)`, `with torch.device("cud
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import Any, Literal
 
 import torch
@@ -63,9 +63,51 @@ def building(home: Literal["meta", "cpu"] = "meta", values: Values = "asked") ->
     if home == "cpu" and torch.cuda.is_available():
         yield
         return
-    with torch.device(home), _constructors(), OnMeta(home, values):
+    build = _Build(home, values)
+    _open.append(build)
+    build.enter()
+    try:
         yield
+    finally:
+        build.leave()
+        _open.remove(build)
 
+
+@contextmanager
+def paused() -> Iterator[None]:
+    """As if no build were under way: what a user's function asks of paramlint itself is not part of what it builds."""
+    builds = list(_open)
+    for build in reversed(builds):
+        build.leave()
+    _open.clear()
+    try:
+        yield
+    finally:
+        _open[:] = builds
+        for build in builds:
+            build.enter()
+
+
+class _Build:
+    """The modes of one build, which can be left and entered again."""
+
+    def __init__(self, home: Literal["meta", "cpu"], values: Values) -> None:
+        self.home, self.values, self.stack = home, values, ExitStack()
+
+    def enter(self) -> None:
+        modes: tuple[AbstractContextManager[Any], ...] = (
+            torch.device(self.home),
+            _constructors(),
+            OnMeta(self.home, self.values),
+        )
+        for each in modes:
+            self.stack.enter_context(each)
+
+    def leave(self) -> None:
+        self.stack.close()
+
+
+_open: list[_Build] = []
 
 _tensor_new, _module_to = torch.Tensor.__new__, nn.Module.to
 

@@ -68,10 +68,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """The facts of the model (roles are not judged), the groups if any were named, and what else is worth saying."""
+    """The facts of the model (roles are not judged), the groups if any were named, and what else is worth saying.
+
+    `apart` has the groups of each object on their own, in the order of the request; `proposal` all of them as one.
+    """
 
     inventory: Inventory
     proposal: Proposal | None = None
+    apart: tuple[Proposal, ...] = ()
     notes: tuple[str, ...] = ()
 
 

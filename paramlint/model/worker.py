@@ -182,7 +182,7 @@ def _read(request: Request, built: Built, objects: list[Target]) -> Response:
 
     inventory = facts.inventory(built.model, location=built.location, built_on=built.built_on, notes=built.notes)
     proposals = [_proposal(t, built, inventory, request.knowledge) for t in objects]
-    return Response(inventory, _joined(proposals) if proposals else None)
+    return Response(inventory, _joined(proposals) if proposals else None, tuple(proposals))
 
 
 def _proposal(target: Target, built: Built, inventory: Inventory, knowledge: tuple[str, ...]) -> Proposal:

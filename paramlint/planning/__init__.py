@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
@@ -109,10 +110,13 @@ def _groups(
         turn = layout.turn(scale, p.shape) if kind.turned else 1.0
         layer = layers.of[p.name] if layers else 0
         inside.setdefault((layer, order[kind.label], turn), []).append(p)
+    seen: Counter[str] = Counter()
     for (layer, number, turn), members in sorted(inside.items(), key=lambda item: item[0][:2]):
         kind = kinds[number]
+        label = f"layer_{layer}_{kind.label}" if layers else kind.label
+        seen[label] += 1
         yield PlannedGroup(
-            label=f"layer_{layer}_{kind.label}" if layers else kind.label,
+            label=label if seen[label] == 1 else f"{label}_{seen[label]}",
             kind=kind,
             parameters=tuple(p.name for p in members),
             layer=layer if layers else None,

@@ -1,0 +1,111 @@
+"""`paramlint codegen`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from paramlint.cli.failure import note
+from paramlint.cli.options import ModelOptions, model_options
+from paramlint.cli.plan_options import PlanOptions, plan_options
+from paramlint.errors import ParamlintError
+
+if TYPE_CHECKING:
+    from paramlint.generation import Generated, Style
+
+
+@click.command("codegen")
+@model_options()
+@plan_options
+@click.option(
+    "--style",
+    type=click.Choice(["rules", "names", "call"]),
+    default="rules",
+    show_default=True,
+    help="How the code tells parameters apart: by module types and a few names, by every name, or by calling paramlint.",
+)
+@click.option("--force", is_flag=True, help="Overwrite the output file.")
+@click.option(
+    "--in-place",
+    metavar="FILE[:LINE]",
+    help="Replace the optimizer that is built there on all parameters of a model.",
+)
+@click.option("--diff", is_flag=True, help="Show what --in-place would change, and change nothing.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    options: ModelOptions,
+    plan: PlanOptions,
+    style: Style,
+    force: bool,
+    in_place: str | None,
+    diff: bool,
+) -> None:
+    """Code that builds the right param groups of TARGET for an optimizer.
+
+    The code defines param_groups(model) and build_optimizer(model), and needs torch and the optimizer's package, not
+    paramlint. Before it is shown it is loaded, run on the model, and its groups are checked: no finding, or no code.
+
+    TARGET builds a model: pkg.module:callable, path/file.py:callable, hf:<model type> or timm:<name>; or it is the
+    name of a target in the configuration, which may be left out where there is one. Your code is imported and run, in
+    a process of its own with the network shut; then the forward of a stand-in, without your weights.
+    """
+    from paramlint.cli.jobs import configuration, progress
+    from paramlint.cli.plan_options import job_and_wish
+    from paramlint.cli.screen import screen
+    from paramlint.generation import generated
+
+    if diff and not in_place:
+        raise click.UsageError("--diff is for --in-place")
+    if in_place and options.output_file:
+        raise click.UsageError("--in-place and --output-file exclude each other")
+    if options.output_file and options.output_file.exists() and not force:
+        raise ParamlintError("exists already", where=str(options.output_file), hint="--force overwrites it")
+    out = screen(options.color, options.output_file)
+    job, wish = job_and_wish(options, plan, configuration(options))
+    with progress(f"building {job.target}", options):
+        made = generated(job, wish, style)
+    if in_place:
+        text = _in_place(in_place, made, diff, options)
+        out.write(text)
+    else:
+        out.write(made.text)
+    if not options.quiet:
+        for said in (*made.run.notes, *made.plan.notes):
+            note(said)
+        note(_summary(made, options.output_file))
+
+
+def _summary(made: Generated, path: Path | None) -> str:
+    model = made.plan.model.rpartition(".")[2]
+    groups = len(made.plan.groups)
+    count = len(made.plan.trainable)
+    where = f"{path}: " if path else ""
+    return (
+        f"{where}{groups} group{'s' * (groups != 1)} for {made.plan.profile} with all {count} trained parameters of "
+        f"{model}; run on the model and checked: no findings"
+    )
+
+
+def _in_place(place: str, made: Generated, diff: bool, options: ModelOptions) -> str:
+    """Rewrites the file, or gives the diff."""
+    from paramlint.codegen import in_place
+    from paramlint.knowledge import load
+
+    file, _, line = place.rpartition(":")
+    if not file or not line.isdigit():
+        file, line = place, ""
+    path = Path(file)
+    source = in_place.read_source(path)
+    profile = load().profile(made.plan.profile)
+    module = in_place.Generated(made.text, profile, made.plan)
+    result = in_place.rewrite(source, file, int(line) if line else None, module)
+    if not options.quiet:
+        for said in result.notes:
+            note(said)
+    if diff:
+        return in_place.diff(source, result.text, path)
+    in_place.replace_file(path, result.text)
+    return ""

@@ -1,0 +1,1 @@
+"""From a plan to Python source that needs no paramlint to run."""

@@ -1,0 +1,135 @@
+"""From a job to generated code: analyse, plan, write, run what was written, and hold it against the plan."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from paramlint.errors import ParamlintError
+from paramlint.parameter import Inventory, Plain
+from paramlint.pipeline import Job, analyse, request
+from paramlint.planned import Layers, Plan
+from paramlint.run import Run
+
+if TYPE_CHECKING:
+    from paramlint.knowledge import Knowledge
+
+Style = Literal["rules", "names", "call"]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a plan should be like, beside the target and the optimizer of a `Job`.
+
+    `layer_decay` is the factor on lr from each layer to the one before it, or that of every layer; `layers` where the
+    layers come from: "structure", a preset, or the text of an object that is a function of a parameter's name.
+    """
+
+    fused: Literal["split", "whole", "adam"] = "split"
+    layer_decay: float | Sequence[float] | None = None
+    layers: str = "structure"
+
+
+@dataclass(frozen=True)
+class Generated:
+    """A proved module, and what it was made from."""
+
+    text: str
+    plan: Plan
+    run: Run
+
+
+def planned(job: Job, wish: Wish) -> tuple[Run, Plan]:
+    """The model, and the groups that its optimizer should have.
+
+    Raises:
+        ParamlintError: no optimizer is named, the target cannot be built, or no such plan is possible.
+    """
+    from paramlint import knowledge
+    from paramlint.planning import plan
+
+    if job.profile is None:
+        raise ParamlintError(
+            "no optimizer is named", hint="give --optimizer NAME; `paramlint optimizers` lists them"
+        )
+    known = knowledge.load(job.knowledge)
+    known.profile(job.profile)
+    run = analyse(replace(job, objects=()), checks=False)
+    layers = _layers(job, run.inventory, wish) if wish.layer_decay is not None else None
+    made = plan(
+        run.inventory,
+        known,
+        job.profile,
+        policy=run.policy,
+        target=job.target,
+        layers=layers,
+        scales=_scales(layers, wish),
+        fused=wish.fused,
+    )
+    return replace(run, routed={n: k.half for g in made.groups for k in (g.kind,) for n in g.parameters}), made
+
+
+def generated(job: Job, wish: Wish, style: Style = "rules") -> Generated:
+    """The module for a job, after it was loaded, run on the model, and its groups checked.
+
+    Raises:
+        ParamlintError: as `planned`; no code can be written for this optimizer; or the proof failed.
+    """
+    from paramlint import knowledge
+    from paramlint.codegen.generate import generate
+
+    run, plan = planned(job, wish)
+    known = knowledge.load(job.knowledge)
+    profile = known.profile(plan.profile)
+    text = generate(plan, run.inventory, profile, style=style, call_options=_call_options(job, wish))
+    _prove(text, job, run.inventory, plan, known, wish)
+    return Generated(text, plan, run)
+
+
+def _prove(text: str, job: Job, inventory: Inventory, plan: Plan, known: Knowledge, wish: Wish) -> None:
+    from paramlint.codegen.proof import prove
+    from paramlint.model import process
+
+    functions = ["param_groups"]
+    if known.profile(plan.profile).call_shape != "attribute":  # those want their whole framework
+        functions.append("build_optimizer")
+    with tempfile.TemporaryDirectory(prefix="paramlint-") as folder:
+        path = Path(folder) / "generated_groups.py"
+        path.write_text(text, encoding="utf-8")
+        objects = tuple(f"{path}:{name}" for name in functions)
+        response = process.run(replace(request(job), objects=objects, trace=False, inputs=""))
+    for name, proposal in zip(functions, response.apart, strict=True):
+        prove(plan, inventory, known, proposal, fused=wish.fused, made_by=name)
+
+
+def _layers(job: Job, inventory: Inventory, wish: Wish) -> Layers:
+    from paramlint.planning import layers
+
+    return layers.layers(inventory, wish.layers)
+
+
+def _scales(layers: Layers | None, wish: Wish) -> tuple[float, ...]:
+    if layers is None or wish.layer_decay is None:
+        return ()
+    from paramlint.planning.layers import scales
+
+    return scales(layers, wish.layer_decay)
+
+
+def _call_options(job: Job, wish: Wish) -> Mapping[str, Plain]:
+    """What `paramlint.plan` has to be told to come to the same plan."""
+    said: dict[str, Plain] = {}
+    if job.policy != "default":
+        said["policy"] = job.policy
+    if job.roles:
+        said["overrides"] = dict(job.roles)
+    if wish.fused != "split":
+        said["fused"] = wish.fused
+    if job.knowledge:
+        said["knowledge"] = tuple(map(str, job.knowledge))
+    if not job.trace or "use" not in job.evidence:
+        said["trace"] = False
+    return said
