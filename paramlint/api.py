@@ -123,8 +123,8 @@ def plan(
         model: any module.
         optimizer: a profile name or alias, as `paramlint optimizers` lists them.
         policy, overrides, inputs, trace, knowledge: as in `inspect`.
-        fused: what becomes of fused matrices: split where the optimizer can, else left to Adam ("split"); orthogonalised
-            as one ("whole"); left to Adam ("adam").
+        fused: what becomes of fused matrices: split where the optimizer can, else left to Adam ("split");
+            orthogonalised as one ("whole"); left to Adam ("adam").
         layer_decay: the factor on lr from each layer to the one before it, in (0, 1], or the factor of every layer.
         layers: where the layers come from: "structure", "beit", "convnext", or a function of a parameter's name (and,
             if it takes one more argument, the number of layers) that gives its layer.
@@ -136,9 +136,7 @@ def plan(
     from paramlint.planning import plan as make
 
     known = load(Path(folder) for folder in knowledge)
-    inventory = inspect(
-        model, inputs=inputs, policy=policy, overrides=overrides, trace=trace, knowledge=knowledge
-    )
+    inventory = inspect(model, inputs=inputs, policy=policy, overrides=overrides, trace=trace, knowledge=knowledge)
     found: Layers | None = None
     scales: tuple[float, ...] = ()
     if layer_decay is not None:
@@ -149,6 +147,4 @@ def plan(
         else:
             found = layering.layers(inventory, layers)
         scales = layering.scales(found, layer_decay)
-    return make(
-        inventory, known, optimizer, policy=policy, target="", layers=found, scales=scales, fused=fused
-    )
+    return make(inventory, known, optimizer, policy=policy, target="", layers=found, scales=scales, fused=fused)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from paramlint.errors import ParamlintError
+from paramlint.layer_function import Answers
 from paramlint.parameter import Inventory, Plain
-from paramlint.pipeline import Job, analyse, request
+from paramlint.pipeline import Job, looked, request
 from paramlint.planned import Layers, Plan
 from paramlint.run import Run
 
@@ -52,13 +53,12 @@ def planned(job: Job, wish: Wish) -> tuple[Run, Plan]:
     from paramlint.planning import plan
 
     if job.profile is None:
-        raise ParamlintError(
-            "no optimizer is named", hint="give --optimizer NAME; `paramlint optimizers` lists them"
-        )
+        raise ParamlintError("no optimizer is named", hint="give --optimizer NAME; `paramlint optimizers` lists them")
     known = knowledge.load(job.knowledge)
     known.profile(job.profile)
-    run = analyse(replace(job, objects=()), checks=False)
-    layers = _layers(job, run.inventory, wish) if wish.layer_decay is not None else None
+    asked = wish.layers if wish.layer_decay is not None and ":" in wish.layers else None
+    run, answers = looked(replace(job, objects=()), layers=asked)
+    layers = _layers(run.inventory, wish, answers)
     made = plan(
         run.inventory,
         known,
@@ -85,12 +85,13 @@ def generated(job: Job, wish: Wish, style: Style = "rules") -> Generated:
     known = knowledge.load(job.knowledge)
     profile = known.profile(plan.profile)
     text = generate(plan, run.inventory, profile, style=style, call_options=_call_options(job, wish))
-    _prove(text, job, run.inventory, plan, known, wish)
-    return Generated(text, plan, run)
+    notes = _prove(text, job, run.inventory, plan, known, wish)
+    return Generated(text, plan, replace(run, notes=(*run.notes, *notes)))
 
 
-def _prove(text: str, job: Job, inventory: Inventory, plan: Plan, known: Knowledge, wish: Wish) -> None:
-    from paramlint.codegen.proof import prove
+def _prove(text: str, job: Job, inventory: Inventory, plan: Plan, known: Knowledge, wish: Wish) -> tuple[str, ...]:
+    """Notes on what is installed here, if it is another release than the code is for."""
+    from paramlint.codegen.proof import other_release, prove
     from paramlint.model import process
 
     functions = ["param_groups"]
@@ -103,12 +104,19 @@ def _prove(text: str, job: Job, inventory: Inventory, plan: Plan, known: Knowled
         response = process.run(replace(request(job), objects=objects, trace=False, inputs=""))
     for name, proposal in zip(functions, response.apart, strict=True):
         prove(plan, inventory, known, proposal, fused=wish.fused, made_by=name)
+    profile = known.profile(plan.profile)
+    other = other_release(response.apart[-1], profile)
+    if not other:
+        return ()
+    return (f"what is installed here is {other}, and this code is for {profile.name} ({profile.install})",)
 
 
-def _layers(job: Job, inventory: Inventory, wish: Wish) -> Layers:
+def _layers(inventory: Inventory, wish: Wish, answers: Answers | None) -> Layers | None:
+    if wish.layer_decay is None:
+        return None
     from paramlint.planning import layers
 
-    return layers.layers(inventory, wish.layers)
+    return layers.layers(inventory, wish.layers) if answers is None else layers.from_answers(answers)
 
 
 def _scales(layers: Layers | None, wish: Wish) -> tuple[float, ...]:

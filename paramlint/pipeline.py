@@ -15,6 +15,7 @@ from paramlint.run import Run
 if TYPE_CHECKING:
     from paramlint.checks.context import Context
     from paramlint.knowledge import Knowledge
+    from paramlint.layer_function import Answers
     from paramlint.model.process import Request, Response
 
 
@@ -59,13 +60,25 @@ def analyse(job: Job, *, checks: bool = True) -> Run:
         ParamlintError: a name that does not exist, or a target that cannot be built.
     """
     from paramlint import knowledge
+
+    run, _ = looked(job)
+    return examine(run, knowledge.load(job.knowledge), job.codes) if checks else run
+
+
+def looked(job: Job, layers: str | None = None) -> tuple[Run, Answers | None]:
+    """The run without findings, and what the function that `layers` names says of every parameter.
+
+    Raises:
+        ParamlintError: as `analyse`.
+    """
+    from paramlint import knowledge
     from paramlint.model import process
     from paramlint.roles.judge import judge
 
     known = knowledge.load(job.knowledge)
     policy = known.policy(job.policy)
     profile = known.profile(job.profile) if job.profile else None
-    response = process.run(request(job))
+    response = process.run(replace(request(job), layers=layers or ""))
     inventory = judge(response.inventory, policy, layers=job.evidence, overrides=job.roles)
     run = Run(
         target=job.label,
@@ -75,7 +88,7 @@ def analyse(job: Job, *, checks: bool = True) -> Run:
         profile=profile.name if profile else None,
         notes=tuple(_notes(response, job.roles, profile is not None)),
     )
-    return examine(run, known, job.codes) if checks else run
+    return run, response.layers
 
 
 def examine(run: Run, known: Knowledge, codes: Collection[str] = frozenset(by_code())) -> Run:

@@ -44,22 +44,45 @@ def fresh(example: str) -> nn.Module:
     return model
 
 
+class Group(dict):
+    """A group that knows which of its keys have been read."""
+
+    def __init__(self, group: dict) -> None:
+        super().__init__(group)
+        self.read: set[str] = set()
+
+    def __getitem__(self, key: str) -> object:
+        self.read.add(key)
+        return super().__getitem__(key)
+
+    def get(self, key: str, default: object = None) -> object:
+        self.read.add(key)
+        return super().get(key, default)
+
+
 def step(example: str, optimizer: str, source: str) -> str:
-    """What is wrong after a step: parameters that should have moved and did not, or should not and did."""
+    """What is wrong after a step: parameters that should have moved and did not, or should not and did; options that
+    the optimizer never looked at."""
     model = fresh(example)
     if example in ("vit", "convnext"):
         data = torch.randn(4, 3, *((16, 16) if example == "vit" else (64, 64)))
     else:
         data = torch.randint(0, 64, (4, 8))
-    made = generated.run(source).build_optimizer(model)
+    module = generated.run(source)
+    options = set().union(*generated.flat(module.param_groups(model)))
+    made = module.build_optimizer(model)
+    made = made if isinstance(made, list) else [made]
+    for each in made:
+        each.param_groups[:] = map(Group, each.param_groups)
     before = {n: p.detach().clone() for n, p in model.named_parameters()}
     penalty = sum(p.square().sum() for p in model.parameters())  # no gradient is zero: that of k's bias would be
     (sum(t.square().mean() for t in tensors(model(data))) + penalty).backward()
-    for each in made if isinstance(made, list) else [made]:
+    for each in made:
         each.step()
+    unread = options.difference(*(g.read for each in made for g in each.param_groups))
     moved = {n for n, p in model.named_parameters() if not torch.equal(p, before[n])}
     trained = {n for n, p in model.named_parameters() if p.requires_grad}
-    return f"{sorted(trained ^ moved)}" if trained != moved else ""
+    return f"{sorted(trained ^ moved)} {sorted(unread)}" if trained != moved or unread else ""
 
 
 def main(optimizers: list[str]) -> None:

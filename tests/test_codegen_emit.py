@@ -188,6 +188,32 @@ def test_a_half_without_parameters_is_left_out():
     assert [g["use_muon"] for g in groups] == [False]
 
 
+def frozen_but(half):
+    """A GPT that trains the parameters of one half, and its inventory."""
+    plan, model = generated.plan("gpt", "torch-muon"), generated.build("gpt")
+    for name, p in model.named_parameters():
+        p.requires_grad_(plan.kind(plan.labels[name]).half == half)
+    return model, paramlint.inspect(model)
+
+
+@pytest.mark.parametrize(("half", "cls"), [("muon", torch.optim.Muon), ("adam", torch.optim.AdamW)])
+def test_a_plan_for_one_half_has_one_optimizer(half, cls):
+    model, inventory = frozen_but(half)
+    plan = planning.plan(inventory, KNOWN, "torch-muon")
+    module = generated.run(generate(plan, inventory, KNOWN.profile("torch-muon")))
+    (optimizer,) = module.build_optimizer(model)
+    assert type(optimizer) is cls
+    placed = [n for g in optimizer.param_groups for n in names(model, g["params"])]
+    assert sorted(placed) == sorted(plan.trainable)
+
+
+def test_a_model_that_trains_nothing_is_an_error():
+    model, _ = frozen_but("none")
+    plan = planning.plan(paramlint.inspect(model), KNOWN, "torch-muon")
+    with pytest.raises(ParamlintError, match="no parameter is trained"):
+        emit.section(plan, KNOWN.profile("torch-muon"))
+
+
 # The check at the end
 
 
@@ -352,6 +378,11 @@ def test_the_code_is_clean(tmp_path):
     for optimizer in ("torch-muon", "dion-muon"):
         plan, inventory = turned(optimizer, layered=True)
         texts[f"{optimizer}-turned"] = generate(plan, inventory, KNOWN.profile(optimizer))
+    for optimizer in ("torch-muon", "keller", "moonlight", "deepspeed", "megatron"):
+        for half in ("muon", "adam"):
+            _, inventory = frozen_but(half)
+            plan = planning.plan(inventory, KNOWN, optimizer)
+            texts[f"{optimizer}-{half}"] = generate(plan, inventory, KNOWN.profile(optimizer))
     for name, text in texts.items():
         (tmp_path / f"{name.replace('-', '_')}.py").write_text(text)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     type=click.Choice(["rules", "names", "call"]),
     default="rules",
     show_default=True,
-    help="How the code tells parameters apart: by module types and a few names, by every name, or by calling paramlint.",
+    help="How parameters are told apart: by module types and a few names, by every name, or by paramlint.",
 )
 @click.option("--force", is_flag=True, help="Overwrite the output file.")
 @click.option(

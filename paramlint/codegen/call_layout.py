@@ -10,9 +10,12 @@ _Space = cst.BaseParenthesizableWhitespace
 _NO_SPACE = cst.SimpleWhitespace("")
 
 
-def argument(value: cst.BaseExpression | str, name: str = "") -> cst.Arg:
-    """`name=value`, or `value`."""
-    node = cst.parse_expression(value) if isinstance(value, str) else value
+def argument(value: str, name: str = "") -> cst.Arg:
+    """`name=value`, or `value`; in brackets where it has lines that only those of the call held together."""
+    try:
+        node = cst.parse_expression(value)
+    except cst.ParserSyntaxError:
+        node = cst.parse_expression(f"({value})")
     if not name:
         return cst.Arg(node)
     return cst.Arg(node, keyword=cst.Name(name), equal=cst.AssignEqual(_NO_SPACE, _NO_SPACE))

@@ -205,7 +205,7 @@ def _remarks(
     if lr:
         half = " of the Muon half" if "adamw_lr" in defaults else ""
         old = next((f"lr={_line(o)}" for o in given if o.name == "lr"), "the lr")
-        why = "went to the AdamW half" if "adamw_lr" in passed else f"was of a size for {_short(found)}"
+        why = "went to the AdamW half" if "adamw_lr" in passed else f"was of {_short(found)}'s size"
         yield f"lr{half} starts from {lr}: {old} {why}"
     decay = passed.get("weight_decay", "0")
     if decay not in ("0", "0.0") and found.optimizer in _COUPLED and profile.name not in ("adam", "sgd"):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import libcst as cst
 from libcst.metadata import MetadataWrapper, PositionProvider
 
-from paramlint.codegen import call_layout, carried, find_optimizer, source_file, transplant
+from paramlint.codegen import call_layout, carried, find_optimizer, insertion, source_file, transplant
 from paramlint.codegen.find_optimizer import Construction
 from paramlint.errors import ParamlintError
 from paramlint.knowledge import Knowledge
@@ -89,8 +89,9 @@ def rewrite(source: str, path: str, line: int | None, generated: Generated) -> R
         new = room.aligned(new, call)
         new = room.fitted(new, call)
     changed = cst.ensure_type(script.deep_replace(call, new), cst.Module)
-    result = transplant.insert(changed, index, planted, _title(generated))
+    result = insertion.insert(changed, index, planted, _title(generated))
     notes = [*moved.notes, *_notes(found, lost, several, generated, tree, path)]
+    notes += _unused(found, result.code)
     return Rewritten(result.code, found.line, tuple(notes))
 
 
@@ -239,6 +240,13 @@ def _notes(
         for n in _one_lr(tree):
             notes.append(f"{path}:{n} sets lr of every group: scale each group's own instead, they differ now")
     return notes
+
+
+def _unused(found: Construction, text: str) -> list[str]:
+    """The import by which the old class was named, where that was its only use."""
+    loaded = [n.id for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Name)]
+    name = next(n.id for n in ast.walk(found.call.func) if isinstance(n, ast.Name))
+    return [] if name in loaded else [f"the import of {name} is no longer used"]
 
 
 def _one_lr(tree: ast.Module) -> list[int]:

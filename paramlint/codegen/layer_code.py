@@ -12,7 +12,7 @@ from paramlint.planning.layers_rules import beginnings
 
 #: A function that can be imported by its name, and how it is called.
 _IMPORTABLE = re.compile(
-    r"(?P<module>[A-Za-z_]\w*(?:\.(?!py:)[A-Za-z_]\w*)*):(?P<name>[A-Za-z_]\w*)(?P<counts>\(.*\))?"
+    r"(?P<module>(?!__main__:)[A-Za-z_]\w*(?:\.(?!py:)[A-Za-z_]\w*)*):(?P<name>[A-Za-z_]\w*)(?P<counts>\(.*\))?"
 )
 #: Names that generated modules define themselves.
 _OWN_NAMES = frozenset(

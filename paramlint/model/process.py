@@ -22,6 +22,7 @@ from typing import Literal
 
 from paramlint.errors import ParamlintError
 from paramlint.group import Proposal
+from paramlint.layer_function import Answers
 from paramlint.parameter import Inventory, Pass, Plain
 from paramlint.serial import decode, encode
 from paramlint.target import parse, parse_object
@@ -43,7 +44,8 @@ class Request:
 
     `target` and `objects` are texts (`paramlint.target`); `kwargs` go to the target's callable, or over the fields of
     its configuration. `knowledge` are folders laid over `rules/`. With `trace` a stand-in of the model is run, on the
-    object that `inputs` names, or on inputs that are found where it is "". `timeout` is in seconds, for the build and
+    object that `inputs` names, or on inputs that are found where it is "". `layers` names a function that gives the
+    layer of a parameter's name, or is "". `timeout` is in seconds, for the build and
     again (but no more than 60) for the trace; `memory_limit` in bytes of data of the worker (torch itself takes about
     200 MB). `show_output` passes what the target prints on to stderr.
     """
@@ -53,6 +55,7 @@ class Request:
     objects: tuple[str, ...] = ()
     knowledge: tuple[str, ...] = ()
     inputs: str = ""
+    layers: str = ""
     trace: bool = False
     timeout: float = 300.0
     memory_limit: int | None = None
@@ -76,6 +79,7 @@ class Response:
     inventory: Inventory
     proposal: Proposal | None = None
     apart: tuple[Proposal, ...] = ()
+    layers: Answers | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -90,7 +94,7 @@ def run(request: Request) -> Response:
             the inputs that were named do not fit its forward.
     """
     target = parse(request.target)
-    for text in (*request.objects, *filter(None, (request.inputs,))):
+    for text in (*request.objects, *filter(None, (request.inputs, request.layers))):
         parse_object(text, target)
     with _Worker(request) as worker:
         answer = worker.answer(request.timeout)

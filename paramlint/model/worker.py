@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from paramlint.errors import ParamlintError
 from paramlint.group import OptimizerUse, Proposal
+from paramlint.layer_function import Answers, ask
 from paramlint.model import guard, importing, torchvision_ops
 from paramlint.model.failure import explain, needs_values
 from paramlint.model.process import Request, Response
@@ -101,7 +102,8 @@ def work(request: Request, attempts: list[str]) -> Iterator[Response]:
             built = load.build(target, request.kwargs, "cpu")
             response = _read(request, built, objects)
         notes = tuple(f"tried the network ({host}), which is off" for host in attempts)
-        response = replace(response, notes=(*response.notes, *notes))
+        asked = _layers(request.layers, target, response.inventory) if request.layers else None
+        response = replace(response, notes=(*response.notes, *notes), layers=asked)
         yield response
         if request.trace:
             yield replace(response, inventory=_traced(request, target, built, response.inventory))
@@ -125,6 +127,22 @@ def _traced(request: Request, target: Target, built: Built, inventory: Inventory
         raise
     except BaseException as error:
         return replace(inventory, passes=(Pass("", stopped=explain(error, "").message),))
+
+
+def _layers(text: str, target: Target, inventory: Inventory) -> Answers:
+    """What the function that gives layers says of every parameter.
+
+    Raises:
+        ParamlintError: there is no such function, or it fails.
+    """
+    found = parse_object(text, target)
+    try:
+        thing = importing.take(importing.load(importing.locate(found)), found)
+    except Exception as error:
+        raise explain(error, f"--layers {text}") from error
+    if not callable(thing):
+        raise ParamlintError("is no function of a parameter's name", where=f"--layers {text}")
+    return ask([p.name for p in inventory.parameters], thing, text)
 
 
 def _inputs(text: str, target: Target, built: Built) -> Example:

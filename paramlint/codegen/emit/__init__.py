@@ -19,8 +19,11 @@ def section(plan: Plan, profile: Profile) -> Section:
     and `LR_SCALES`.
 
     Raises:
-        ParamlintError: the optimizer is not one for PyTorch, or has no lr for each layer and the plan has layers.
+        ParamlintError: nothing is trained, the optimizer is not one for PyTorch, or the plan has layers and the
+            optimizer one lr for all of them.
     """
+    if not plan.kinds:
+        raise ParamlintError("no parameter is trained, so there are no groups to write")
     plan = _with_lr(plan)
     match profile.call_shape:
         case "two-optimizers":

@@ -21,7 +21,7 @@ _TURNS = {
 
 _CHECK = '''\
 def check_complete(model: nn.Module, params: list[nn.Parameter]) -> None:
-    """Raises RuntimeError unless params are all that model trains, each of them once."""
+    """Raises RuntimeError unless params are all that is trained, each of them once."""
     times = Counter(map(id, params))
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     for where, wrong in (

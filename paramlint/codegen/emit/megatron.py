@@ -35,7 +35,7 @@ def section(plan: Plan, profile: Profile) -> Section:
                 "Megatron divides it by that attribute: without it, every tensor of two dimensions goes to Muon "
                 "but for the word embedding and the output layer.",
             ),
-            "kinds = kinds_of(model)",
+            "kinds = kinds_of(model)" if labels else "kinds_of(model)  # an error where no rule covers a parameter",
             "for name, p in model.named_parameters():",
             *(f"    {line}" for k in muon for line in comment(k.why, indent=8).splitlines()),
             f"    p.use_muon = {f'kinds.get(name) {which}' if labels else 'False'}  # type: ignore[attr-defined]",
