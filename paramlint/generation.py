@@ -95,16 +95,16 @@ def _prove(text: str, job: Job, inventory: Inventory, plan: Plan, known: Knowled
     from paramlint.model import process
 
     functions = ["param_groups"]
-    if known.profile(plan.profile).call_shape != "attribute":  # those want their whole framework
+    profile = known.profile(plan.profile)
+    if profile.call_shape != "attribute":  # those want their whole framework
         functions.append("build_optimizer")
     with tempfile.TemporaryDirectory(prefix="paramlint-") as folder:
         path = Path(folder) / "generated_groups.py"
         path.write_text(text, encoding="utf-8")
         objects = tuple(f"{path}:{name}" for name in functions)
-        response = process.run(replace(request(job), objects=objects, trace=False, inputs=""))
+        response = process.run(replace(request(job), objects=objects, stand_in=profile.name, trace=False, inputs=""))
     for name, proposal in zip(functions, response.apart, strict=True):
         prove(plan, inventory, known, proposal, fused=wish.fused, made_by=name)
-    profile = known.profile(plan.profile)
     other = other_release(response.apart[-1], profile)
     if not other:
         return ()

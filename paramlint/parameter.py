@@ -96,7 +96,9 @@ class Pass:
     `inputs` are what was given ("input_ids (1, 16)"), `how` is the rung that was stood on, `stopped` is what ended the
     pass before its end, "" where it was complete. `answered` are the classes of modules whose kernels cannot run here:
     what they give was made up from their sizes, and what they do with their parameters may not have been seen. `part`
-    is the path of the module that was run alone, "" where the whole model was.
+    is the path of the module that was run alone, "" where the whole model was. `training` is the mode it ran in, `new`
+    how many parameters no earlier pass had read, and `given` the arguments, plainly ("args", "kwargs": see
+    `paramlint.model.trace.described`).
     """
 
     inputs: str
@@ -104,6 +106,9 @@ class Pass:
     stopped: str = ""
     answered: tuple[str, ...] = ()
     part: str = ""
+    training: bool = field(default=False, compare=False)
+    new: int = field(default=0, compare=False)
+    given: Mapping[str, Plain] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)

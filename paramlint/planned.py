@@ -121,7 +121,7 @@ def values(plan: Plan, group: PlannedGroup) -> dict[str, Plain]:
     """The options of a group with the settings' defaults in them; lr is that of its layer, and turned."""
     defaults = {s.name: s.default for s in plan.settings}
     found = {k: defaults[v.setting] if isinstance(v, Ref) else v for k, v in group.kind.options.items()}
-    lr = found.get("lr")
+    lr = found.get("lr", defaults.get("lr") if group.layer is not None or group.kind.turned else None)
     if isinstance(lr, (int, float)):
         found["lr"] = lr * group.lr_scale * group.turn
     return found

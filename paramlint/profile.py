@@ -101,6 +101,7 @@ class Profile:
     one for each value of the option `lr_scale_key` that changes them (the value in lower case).
     `second_flag` is a key that is read where `flag_key` does not decide; true means Muon.
     `plan` has the numbers that generated code starts from ("lr" of the Muon half, "adam_lr", "weight_decay", ...).
+    `norms` has the options of each kind of group, for an optimizer that has a norm for each.
     `state` has what each half ("muon", "adam") holds for a parameter after a step: "full" is as many elements of its
     dtype, "float32" and "bfloat16" as many of these, "rows" one of its dtype for each but the last dimension's,
     "square" as many as its shorter side squared, "scalar" four bytes. Numbers of Python, and what a whole group shares,
@@ -151,6 +152,7 @@ class Profile:
     fsdp: Literal["none", "fsdp1", "fsdp2", "unknown"] = "unknown"
     fused_split: tuple[str, ...] = ()
     plan: Mapping[str, Plain] = field(default_factory=dict)
+    norms: Mapping[str, Mapping[str, Plain]] = field(default_factory=dict)
     state: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     known_bugs: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

@@ -14,7 +14,7 @@ import paramlint
 from paramlint import knowledge, planning
 from paramlint.codegen import emit
 from paramlint.codegen.generate import generate
-from paramlint.planned import Plan, PlannedGroup, Ref
+from paramlint.planned import Plan, PlannedGroup, values
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 
@@ -74,8 +74,4 @@ def names(model, params):
 
 def options(made: Plan, group: PlannedGroup):
     """The options that a group should have, lr scaled, at the settings' defaults."""
-    defaults = {s.name: s.default for s in made.settings}
-    wanted = {k: defaults[o.setting] if isinstance(o, Ref) else o for k, o in group.kind.options.items()}
-    if "lr" in wanted:
-        wanted["lr"] *= group.lr_scale * group.turn
-    return wanted
+    return values(made, group)

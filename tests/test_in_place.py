@@ -17,8 +17,7 @@ from torch import nn
 import paramlint
 from paramlint import knowledge
 from paramlint.codegen.generate import generate
-from paramlint.codegen.in_place import Generated, Rewritten, rewrite
-from paramlint.codegen.source_file import diff, read_source, replace_file
+from paramlint.codegen.in_place import Generated, Rewritten, diff, read_source, replace_file, rewrite
 from paramlint.errors import ParamlintError
 from paramlint.planning import plan
 
@@ -188,6 +187,7 @@ def test_arguments_under_the_bracket_stay_there() -> None:
 @pytest.mark.parametrize(
     ("call", "expected"),
     [
+        ("AdamW(model.parameters(), 1 +\n    2)", "build_optimizer(model, adamw_lr=(1 +\n    2))"),
         ("AdamW(\n    model.parameters(), lr=1,\n    fused=True)", "build_optimizer(\n    model, adamw_lr=1)"),
         ("AdamW(\n    model.parameters(), fused=True, lr=1\n)", "build_optimizer(\n        model, adamw_lr=1\n    )"),
         ("AdamW(fused=True, params=model.parameters())", "build_optimizer(model)"),

@@ -68,7 +68,7 @@ def command(
     with progress(f"building {job.target}", options):
         made = generated(job, wish, style)
     if in_place:
-        text = _in_place(in_place, made, diff, options)
+        text = _in_place(in_place, made, diff, options, job.knowledge)
         out.write(text)
     else:
         out.write(made.text)
@@ -89,7 +89,7 @@ def _summary(made: Generated, path: Path | None) -> str:
     )
 
 
-def _in_place(place: str, made: Generated, diff: bool, options: ModelOptions) -> str:
+def _in_place(place: str, made: Generated, diff: bool, options: ModelOptions, folders: tuple[Path, ...]) -> str:
     """Rewrites the file, or gives the diff."""
     from paramlint.codegen import in_place
     from paramlint.knowledge import load
@@ -99,8 +99,8 @@ def _in_place(place: str, made: Generated, diff: bool, options: ModelOptions) ->
         file, line = place, ""
     path = Path(file)
     source = in_place.read_source(path)
-    profile = load().profile(made.plan.profile)
-    module = in_place.Generated(made.text, profile, made.plan)
+    known = load(folders)
+    module = in_place.Generated(made.text, known.profile(made.plan.profile), made.plan, known)
     result = in_place.rewrite(source, file, int(line) if line else None, module)
     if not options.quiet:
         for said in result.notes:

@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import libcst as cst
 from libcst.metadata import MetadataWrapper, PositionProvider
 
 from paramlint.codegen import call_layout, carried, find_optimizer, insertion, source_file, transplant
 from paramlint.codegen.find_optimizer import Construction
+from paramlint.codegen.source_file import diff, read_source, replace_file
 from paramlint.errors import ParamlintError
-from paramlint.knowledge import Knowledge
+from paramlint.knowledge import Knowledge, load
 from paramlint.planned import Plan
 from paramlint.profile import Profile
+
+__all__ = ["Generated", "Rewritten", "diff", "read_source", "replace_file", "rewrite"]
 
 _EQUAL = cst.AssignEqual(cst.SimpleWhitespace(""), cst.SimpleWhitespace(""))
 
 
 @dataclass(frozen=True)
 class Generated:
-    """The text of a generated module, and what it was made of."""
+    """The text of a generated module, and what it was made of. `known` says which classes are optimizers."""
 
     module: str
     profile: Profile
     plan: Plan
-    known: Knowledge
+    known: Knowledge = field(default_factory=load)
 
 
 @dataclass(frozen=True)

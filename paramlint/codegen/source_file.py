@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import codecs
 import difflib
-import errno
 import io
-import os
 import re
-import tempfile
 import tokenize
-from contextlib import suppress
 from pathlib import Path
 
+from paramlint import files
 from paramlint.errors import ParamlintError
 
 #: What Python ends a line at. `str.splitlines` knows more, form feeds among them.
@@ -49,7 +46,7 @@ def replace_file(path: Path, new_text: str) -> None:
     try:
         encoding = _encoding(path.read_bytes(), path)
         data = new_text.encode(encoding)
-        _replace(path.resolve(), data)
+        files.replace(path, data)
     except UnicodeEncodeError as e:
         character = new_text[e.start]
         raise ParamlintError(f"its encoding, {encoding}, has no {character!r}", where=str(path)) from None
@@ -57,9 +54,9 @@ def replace_file(path: Path, new_text: str) -> None:
         raise ParamlintError(e.strerror or str(e), where=str(path)) from None
 
 
-def diff(old: str, new: str, path: str) -> str:
+def diff(old: str, new: str, path: str | Path) -> str:
     """A unified diff, "" where nothing changed. Lines keep their ends, as those of `git diff` do."""
-    changed = difflib.unified_diff(lines(old), lines(new), path, path)
+    changed = difflib.unified_diff(lines(old), lines(new), str(path), str(path))
     return "".join(x if x.endswith(("\n", "\r")) else f"{x}\n\\ No newline at end of file\n" for x in changed)
 
 
@@ -76,24 +73,3 @@ def _encoding(data: bytes, path: Path) -> str:
         if data.startswith(codecs.BOM_UTF8) or "unknown" in str(e):
             raise ParamlintError(str(e), where=f"{path}:1") from None
         return "utf-8"  # the bytes are wrong, not the cookie: decoding tells the line
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Through a file beside it; straight where the folder allows none, or the file is mounted on its own."""
-    try:
-        handle, beside = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
-    except PermissionError:
-        path.write_bytes(data)
-        return
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-        os.chmod(beside, path.stat().st_mode & 0o7777)
-        os.replace(beside, path)
-    except OSError as e:
-        if e.errno != errno.EBUSY:
-            raise
-        path.write_bytes(data)
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(beside)

@@ -45,9 +45,9 @@ class Request:
     `target` and `objects` are texts (`paramlint.target`); `kwargs` go to the target's callable, or over the fields of
     its configuration. `knowledge` are folders laid over `rules/`. With `trace` a stand-in of the model is run, on the
     object that `inputs` names, or on inputs that are found where it is "". `layers` names a function that gives the
-    layer of a parameter's name, or is "". `timeout` is in seconds, for the build and
-    again (but no more than 60) for the trace; `memory_limit` in bytes of data of the worker (torch itself takes about
-    200 MB). `show_output` passes what the target prints on to stderr.
+    layer of a parameter's name, or is "". The optimizer of the profile `stand_in` is stood in for where it is not
+    there, also if it is a file of the user's own. `timeout` is in seconds, for the build and again (but no more than
+    60) for the trace; `memory_limit` in bytes of data of the worker (torch itself takes about 200 MB). `show_output` passes what the target prints on to stderr.
     """
 
     target: str
@@ -56,6 +56,7 @@ class Request:
     knowledge: tuple[str, ...] = ()
     inputs: str = ""
     layers: str = ""
+    stand_in: str = ""
     trace: bool = False
     timeout: float = 300.0
     memory_limit: int | None = None

@@ -90,7 +90,7 @@ def work(request: Request, attempts: list[str]) -> Iterator[Response]:
     """
     target = parse(request.target)
     objects = [parse_object(text, target) for text in request.objects]
-    with _recording(target, objects, request.knowledge):
+    with _recording(target, objects, request):
         from paramlint.model import load
 
         built = load.build(target, request.kwargs, request.device)
@@ -178,7 +178,7 @@ def _ending(seconds: float) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _recording(target: Target, objects: list[Target], knowledge: tuple[str, ...]) -> AbstractContextManager[object]:
+def _recording(target: Target, objects: list[Target], request: Request) -> AbstractContextManager[object]:
     """Optimizers that are not installed are stood in for, and those that are built noted, from the first import on.
 
     That needs torch: it is left out while nothing else could load it either.
@@ -192,7 +192,10 @@ def _recording(target: Target, objects: list[Target], knowledge: tuple[str, ...]
     from paramlint.knowledge import load
     from paramlint.model.recorder import standing_in
 
-    return standing_in(load(Path(k) for k in knowledge).profiles)
+    profiles = load(Path(k) for k in request.knowledge).profiles
+    if request.stand_in:
+        profiles = {**profiles, request.stand_in: replace(profiles[request.stand_in], install="a file")}
+    return standing_in(profiles)
 
 
 def _read(request: Request, built: Built, objects: list[Target]) -> Response:

@@ -8,7 +8,7 @@ from math import prod
 from paramlint import parts
 from paramlint.parameter import Destination, Parameter, Plain
 from paramlint.planned import Kind, Option, Ref, Setting
-from paramlint.planning.sorting import Sorted
+from paramlint.planning.sorting import Sorted, one_decay
 from paramlint.profile import OwnLr, Policy, Profile
 
 _LAST = ("decay", "no_decay", "adamw")
@@ -29,7 +29,9 @@ def _is_muon(label: str) -> bool:
 def _kind(label: str, members: tuple[Parameter, ...], profile: Profile, policy: Policy) -> Kind:
     half: Destination = "muon" if _is_muon(label) else "adam"
     given: dict[str, Option] = {}
-    if profile.call_shape not in ("two-lists",) and profile.name != "megatron":
+    if profile.norms:
+        given = dict(profile.norms[label if label in profile.norms else "muon"])
+    elif profile.call_shape not in ("two-lists",) and profile.name != "megatron":
         given = dict(_muon(label, profile) if half == "muon" else _adam(label, profile, policy))
     return Kind(label, half, given, _why(label, members, profile, policy), turned=label == "muon_turned")
 
@@ -58,7 +60,9 @@ def _adam(label: str, profile: Profile, policy: Policy) -> Iterator[tuple[str, O
         yield "lr", Ref("adamw_lr" if "adam_lr" in profile.plan else "lr")
     else:
         yield "lr", Ref("lr") if own.times == 1 else Ref(f"{label}_lr")
-    if profile.family == "muon" and "betas" in profile.plan:
+    # what Muon ignores is read by an AdamW beside it
+    read = "betas" not in profile.keys.ignored or profile.call_shape == "two-optimizers"
+    if profile.family == "muon" and "betas" in profile.plan and read:
         yield "betas", Ref("betas")
     decays = own.decay if own else label != "no_decay"
     yield "weight_decay", Ref("weight_decay") if decays else 0.0
@@ -79,7 +83,7 @@ def _why(label: str, members: tuple[Parameter, ...], profile: Profile, policy: P
         return f"{said} of {parts.told(members[0]).replace(' + ', ', ')} rows: each part is a matrix of its own"
     if _is_muon(label):
         return f"{said}: orthogonalised"
-    if label == "adamw":
+    if label in ("adamw", "signed", "rest") or (label == "embedding" and profile.norms):
         return f"{said}: element-wise"
     how = "with" if label != "no_decay" else "without"
     if label in _LAST:
@@ -104,11 +108,14 @@ def settings(kinds: Iterable[Kind], found: Sorted, profile: Profile, policy: Pol
         if own and f"{kind.label}_lr" in used:
             value = _own_lr(own, found.members[kind.label], start.get("lr", 1e-3))
             said.append((f"{kind.label}_lr", value, f"Of {kind.label.replace('_', ' ')}s (policy {policy.name})."))
-    said.append(("weight_decay", start.get("weight_decay", 0.0), "Not on gains, biases, tokens and tables."))
-    if profile.call_shape in ("two-lists", "attribute") and profile.name != "deepspeed":
+    if "weight_decay" in start:
+        said.append(("weight_decay", start["weight_decay"], "Not on gains, biases, tokens and tables."))
+    if one_decay(profile):
         said[-1] = ("weight_decay", start.get("weight_decay", 0.0), "Of all parameters: there is one for both halves.")
     if "momentum" in start and ("momentum" in used or not used or not both):
-        said.append(("momentum", start["momentum"], "Of the Muon half." if both else "Of all parameters."))
+        said.append(
+            ("momentum", start["momentum"], "Of the Muon half." if both and not profile.norms else "Of all parameters.")
+        )
     if "betas" in start and ("adam" in halves or not both):
         said.append(("betas", start["betas"], "Of the AdamW half." if both else "Of all parameters."))
     taken = ("lr", "adam_lr", "weight_decay", "momentum", "betas")

@@ -26,7 +26,8 @@ class Sorted:
 
 def sort(inventory: Inventory, known: Knowledge, profile: Profile, policy: Policy, fused: Fused) -> Sorted:
     """Labels are "muon", "muon_turned" (stored (in, out)), "muon_split_A_B" (fused, its parts' rows), "decay" and
-    "no_decay", "adamw" where one weight decay serves all; roles with an lr of their own have their name."""
+    "no_decay", "adamw" where one weight decay serves all; roles with an lr of their own have their name. With a norm
+    for each kind they are those of `Profile.norms`."""
     owners = {m.path: tuple(c.rpartition(".")[2] for c in m.classes) for m in inventory.modules}
     labels = {p.name: _label(p, owners, known, profile, policy, fused) for p in inventory.parameters}
     members: dict[str, list[Parameter]] = {}
@@ -54,15 +55,30 @@ def _label(
             if sizes:
                 return "_".join(("muon_split", *map(str, sizes)))
         else:
+            if profile.norms and p.ndim > 2:
+                return "muon_filter"
             turned = profile.lr_scale.get("default") in layout.ONE_SIDED and any(
                 layout.storing(owners.get(site.module, ())) for site in p.sites
             )
             return "muon_turned" if turned else "muon"
     if one_decay(profile):
         return "adamw"
+    if profile.norms:
+        return _norm(p)
     if p.role in policy.lr and profile.family == "muon":
         return p.role.replace("-", "_")
     return "decay" if decays(p, known) else "no_decay"
+
+
+#: Tables and tokens: no maps, whatever their shape.
+_NO_MAPS = ("position-table", "relative-bias", "token", "elementwise", "norm-gain", "scale", "bias")
+
+
+def _norm(p: Parameter) -> str:
+    """The kind of a parameter that is not orthogonalised, where an optimizer has a norm for each kind."""
+    if p.role == "embedding":
+        return "embedding"
+    return "signed" if p.ndim == 2 and p.effective_ndim == 2 and p.role not in _NO_MAPS else "rest"
 
 
 def decays(p: Parameter, known: Knowledge) -> bool:

@@ -39,7 +39,7 @@ class Together:
         return {"optimizers": [each.state_dict() for each in self.optimizers]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        for each, own in zip(self.optimizers, state["optimizers"]):
+        for each, own in zip(self.optimizers, state["optimizers"], strict=True):
             each.load_state_dict(own)'''
 
 

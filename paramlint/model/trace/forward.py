@@ -21,6 +21,7 @@ from paramlint.model.inputs.find import starts
 from paramlint.model.inputs.repair import repaired
 from paramlint.model.trace import alone, ladder
 from paramlint.model.trace.allow import allowed
+from paramlint.model.trace.described import described
 from paramlint.model.trace.eager import without_dynamo
 from paramlint.model.trace.graph import Graph
 from paramlint.model.trace.left_behind import as_it_was, taken_back
@@ -129,7 +130,8 @@ def _add(
     found: Traced, outcome: _Outcome, rung: ladder.Rung, shapes: Sequence[tuple[int, ...]], *, ends: bool = True
 ) -> None:
     example, stopped = outcome.example, "" if outcome.error is None else said(outcome.error)
-    found.passes.append(Pass(example.label, rung.how, stopped, ladder.answered(rung), example.part))
+    tried = Pass(example.label, rung.how, stopped, ladder.answered(rung), example.part, example.training)
+    found.passes.append(tried)
     if not example.part:
         found.ran |= outcome.graph.ran
         found.through |= outcome.graph.ran if outcome.error is None else set()
@@ -143,6 +145,9 @@ def _add(
     if example.part:
         found.uses.update(alone.in_the_whole(read, found.uses, shapes, ends=ends))
         return
+    if not stopped:
+        new = sum(p not in found.uses for p in read)
+        found.passes[-1] = replace(tried, new=new, given=described(example, outcome.graph, shapes))
     for p, us in read.items():
         found.uses.setdefault(p, {}).update(dict.fromkeys(us))
 

@@ -1,0 +1,244 @@
+"""Whether updates have the size and the singular values that the optimizer promises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import sqrt
+
+import torch
+from torch import Tensor
+
+from paramlint.checks.context import Placement
+from paramlint.parameter import Parameter
+from paramlint.smoke import expected
+from paramlint.smoke.subject import Shown, Subject
+from paramlint.smoked import SmokeCheck
+
+_SAMPLES = 2  # parameters of one role, shape and group
+_MATRICES = 3  # of one stack
+_SIDE = 2048  # the longest shorter side whose singular values are found on a CPU
+_LISTED = 8
+#: What a gradient's norm has to be over for eps not to damp an orthogonal update.
+_FAINT = 1e-5
+#: An Adam half with this share of Muon's lr moves as far in a step as Muon's own matrices, and more.
+_SHARE = 1 / 3
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """One matrix of an update, over its factor; and what the gradient says it should look like.
+
+    `values` are its singular values, `rank` how many of them have to be about 1, `share` its RMS over the one expected.
+    """
+
+    name: str
+    role: str
+    place: Placement
+    values: Tensor
+    rank: int
+    share: float | None
+    index: int = 0
+
+    @property
+    def low(self) -> float:
+        return float(self.values[self.rank - 1])
+
+    @property
+    def high(self) -> float:
+        return float(self.values[0])
+
+    @property
+    def fits(self) -> bool:
+        return self.low >= expected.SINGULAR[0] and self.high <= expected.SINGULAR[1]
+
+
+def sampled(s: Subject) -> list[Matrix]:
+    """Matrices of Muon halves, a few of each role, shape and group."""
+    found: list[Matrix] = []
+    count: dict[tuple[object, ...], int] = {}
+    for p, place in s.of_half("muon"):
+        shown = s.shown.get(p.name)
+        if shown is None or p.ndim < 2 or not expected.is_plain(place):
+            continue
+        key = (p.role, p.shape, place.label)
+        if count.get(key, 0) < _SAMPLES:
+            own = list(_matrices(p, place, shown))
+            count[key] = count.get(key, 0) + bool(own)
+            found += own
+    return found
+
+
+def update_rms(s: Subject, matrices: Sequence[Matrix]) -> SmokeCheck:
+    """Both halves against what they promise, and their step sizes against each other."""
+    muon = [m for m in matrices if m.share is not None]
+    adam = list(_elementwise(s))
+    told, details, wrong = [], [], []
+    if muon:
+        told.append(f"Muon {_range([m.share or 0 for m in muon])} of what is expected ({len(muon)} matrices)")
+        wrong += [m.name for m in muon if not _in_band(m.share or 0)]
+    if adam:
+        told.append(f"AdamW {_range([share for _, _, share in adam])} ({len(adam)} parameters)")
+        wrong += [p.name for p, _, share in adam if not _in_band(share)]
+    for role in dict.fromkeys(m.role for m in muon):
+        details.append(f"{role} (Muon): {_range([m.share or 0 for m in muon if m.role == role])}")
+    for role in dict.fromkeys(p.role for p, _, _ in adam):
+        details.append(f"{role} (AdamW): {_range([share for p, _, share in adam if p.role == role])}")
+    large = list(_muon_sized(s))
+    if large:
+        lr, muon_lr = large[0][1:]
+        return SmokeCheck(
+            "update-rms",
+            "fail",
+            f"lr {lr:g} of an AdamW group is of Muon's size ({muon_lr:g})",
+            tuple(name for name, _, _ in large),
+            details=tuple(details),
+            help="AdamW moves every element by about lr: give its groups an lr of Adam's size, such as 3e-4",
+        )
+    if not told:
+        return SmokeCheck("update-rms", "skip", "no half whose update has a known size")
+    if wrong:
+        names = tuple(dict.fromkeys(wrong))
+        return SmokeCheck(
+            "update-rms",
+            "fail",
+            "; ".join(told),
+            names,
+            _code(s, names),
+            tuple(details),
+            f"the update is outside {expected.BAND[0]:g} to {expected.BAND[1]:g} of what its group says: look at lr, "
+            "the lr scale, and how the optimizer takes a tensor of this shape",
+        )
+    return SmokeCheck("update-rms", "pass", "; ".join(told), details=tuple(details))
+
+
+def orthogonal(s: Subject, matrices: Sequence[Matrix]) -> SmokeCheck:
+    """Singular values of sampled updates: about 1 wherever the gradient has something to orthogonalise."""
+    if not matrices:
+        return SmokeCheck("orthogonal", "skip", "no matrix in a Muon half that is orthogonalised and no more")
+    low, high = min(m.low for m in matrices), max(m.high for m in matrices)
+    names = dict.fromkeys(m.name for m in matrices)
+    figure = f"singular values {low:.2f} to {high:.2f} in {len(matrices)} sampled matrices of {len(names)} parameters"
+    details = tuple(_fused(s, matrices))
+    bad = [m for m in matrices if not m.fits]
+    if not bad:
+        return SmokeCheck("orthogonal", "pass", figure, details=details)
+    wrong = tuple(dict.fromkeys(m.name for m in bad))
+    stacked = next((m for m in bad if m.role == "expert-stack"), None)
+    code = "PML209" if stacked and stacked.place.action == "flatten" else _code(s, wrong)
+    told = tuple(f"{_label(m)}: {m.low:.3f} to {m.high:.3f} over rank {m.rank}" for m in bad[:_LISTED])
+    if stacked:
+        help_ = "each expert is a matrix of its own: use an optimizer that batches stacks, or give the stack to AdamW"
+    else:
+        help_ = "the update is not orthogonalised: it is plain momentum, or the tensor was taken in another shape"
+    return SmokeCheck("orthogonal", "fail", figure, wrong, code, (*told, *details), help_)
+
+
+def _matrices(p: Parameter, place: Placement, shown: Shown) -> Iterator[Matrix]:
+    r = expected.rates(dict(shown.group), place)
+    if not r.lr or not _exact(shown.before, r.lr):
+        return
+    update = expected.update(shown.before, shown.after, r)
+    updates = expected.matrices(update, place, p.role)
+    grads = expected.matrices(shown.gradient.float(), place, p.role)
+    if min(updates.shape[1:]) > _SIDE:
+        return
+    spread = expected.factors(p.shape, place)
+    for index in _strongest(grads):
+        norm = float(grads[index].norm())
+        if norm < _FAINT:
+            continue
+        shares = expected.singular_values(grads[index]) / norm
+        rank = max(1, int((shares >= expected.LIFTED).sum()))
+        rows, columns = updates.shape[1:]
+        if spread is None:
+            values = expected.singular_values(updates[index])
+            yield Matrix(p.name, p.role, place, values / values[0].clamp(min=1e-30), rank, None, index)
+            continue
+        low, high = spread
+        size = expected.rms(updates[index])
+        ideal = float(expected.lifted(shares).norm()) / sqrt(rows * columns)
+        chosen = low if abs(size - low * ideal) <= abs(size - high * ideal) else high
+        values = expected.singular_values(updates[index]) / chosen
+        yield Matrix(p.name, p.role, place, values, rank, size / (chosen * ideal) if ideal else None, index)
+
+
+def _strongest(grads: Tensor) -> list[int]:
+    """Which matrices of a stack are looked at: those with the largest gradients."""
+    norms = grads.flatten(1).norm(dim=1)
+    return [int(i) for i in norms.topk(min(_MATRICES, len(norms))).indices.sort().values]
+
+
+def _exact(before: Tensor, lr: float) -> bool:
+    """Whether the weight's dtype holds steps of this size: bfloat16 rounds them away."""
+    return lr * 0.01 > torch.finfo(before.dtype).eps * expected.rms(before)
+
+
+def _elementwise(s: Subject) -> Iterator[tuple[Parameter, Placement, float]]:
+    """Each parameter of an Adam half, with its RMS over the one expected."""
+    for p, place in s.of_half("adam"):
+        shown = s.shown.get(p.name)
+        if shown is None or not expected.is_adaptive(place):
+            continue
+        r = expected.rates(dict(shown.group), place)
+        ideal = expected.adam_rms(shown.gradient, r.eps)
+        if not r.lr or not ideal or not _exact(shown.before, r.lr):
+            continue
+        update = expected.update(shown.before, shown.after, r)[shown.gradient != 0]
+        yield p, place, expected.rms(update) / ideal
+
+
+def _muon_sized(s: Subject) -> Iterator[tuple[str, float, float]]:
+    """Parameters of Adam halves whose lr is of Muon's size, with both; not those whose policy gives them one."""
+    rates = {
+        place.use.label: expected.rates(dict(s.shown[p.name].group), place).lr
+        for p, place in s.of_half("muon")
+        if p.name in s.shown and _is_muon_lr(place)
+    }
+    if not rates:
+        return
+    largest = max(rates.values())
+    for p, place in s.of_half("adam"):
+        same = place.profile is not None and place.profile.aux_lr == "same"
+        if p.name in s.shown and not same and p.role not in s.context.policy.lr and expected.is_adaptive(place):
+            lr = expected.rates(dict(s.shown[p.name].group), place).lr
+            if lr >= largest * _SHARE:
+                yield p.name, lr, largest
+
+
+def _is_muon_lr(place: Placement) -> bool:
+    profile = place.profile
+    if profile is None:
+        return False
+    mode = str(place.option(profile.lr_scale_key)).lower() if profile.lr_scale_key else "default"
+    return profile.lr_class.get(mode, profile.lr_class.get("default")) == "muon"
+
+
+def _fused(s: Subject, matrices: Sequence[Matrix]) -> Iterator[str]:
+    """What the parts of a fused matrix got, where it was orthogonalised as one."""
+    known = {p.name: p for p in s.inventory.parameters}
+    for name in dict.fromkeys(m.name for m in matrices if m.role == "fused-matrix"):
+        p, shown, place = known[name], s.shown[name], s.place(name)
+        spread = expected.factors(p.shape, place) if place else None
+        if place is None or spread is None or p.ndim != 2 or sum(p.splits) != p.shape[0]:
+            continue
+        update = expected.update(shown.before, shown.after, expected.rates(dict(shown.group), place)) / spread[1]
+        parts = [f"{expected.rms(part) * sqrt(max(part.shape)):.2f}" for part in update.split(p.splits)]
+        yield f"{name}: orthogonalised as one, its parts have {', '.join(parts)} of a matrix of their own (PML212)"
+
+
+def _code(s: Subject, names: Sequence[str]) -> str:
+    return next((code for name in names for code in s.codes(name)), "")
+
+
+def _label(m: Matrix) -> str:
+    return f"{m.name}[{m.index}]" if m.role == "expert-stack" else m.name
+
+
+def _in_band(share: float) -> bool:
+    return expected.BAND[0] <= share <= expected.BAND[1]
+
+
+def _range(shares: Sequence[float]) -> str:
+    low, high = min(shares), max(shares)
+    return f"{low:.2f}" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.2f} to {high:.2f}"

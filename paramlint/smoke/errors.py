@@ -1,0 +1,120 @@
+"""What an optimizer raised at its step, in one line: which parameters, and which rule."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+from torch import Tensor
+
+from paramlint.model.failure import trimmed
+from paramlint.parameter import Parameter
+from paramlint.smoke.optimizers import Made
+from paramlint.smoke.step import StepFailed, give, parameters, seeded
+from paramlint.smoke.subject import Subject
+from paramlint.smoked import SmokeCheck
+
+_MOST = 400  # parameters that are stepped one by one
+_GROUP = re.compile(r"process group", re.IGNORECASE)
+
+
+def explained(s: Subject, failed: StepFailed) -> tuple[SmokeCheck, str]:
+    """The failed check "step", and the traceback. The optimizer is stepped again on a copy of the model, with one
+    parameter at a time, until it is known which ones it fails on."""
+    error = failed.__cause__ or failed
+    cls = type(s.made.tops[failed.index]).__name__
+    said = f"{type(error).__name__}: {_first(error)}" if _first(error) else f"{type(error).__name__} without a text"
+    try:
+        culprits = _culprits(s, failed.gradients, error)
+    except Exception:
+        culprits = []
+    known = {p.name: p for p in s.inventory.parameters}
+    found = [known[n] for n in known if n in culprits]
+    code, why, help_ = _why(s, found, error, failed.gradients)
+    figure = f"{cls}.step() fails: {said}"
+    if found:
+        shape = tuple(found[0].shape)
+        more = f", and on {len(found) - 1} more" if len(found) > 1 else ""
+        figure = f"{cls}.step() fails on {found[0].name} {shape}{more}: {said}"
+    details = (why,) if why else ()
+    names = tuple(p.name for p in found)
+    return SmokeCheck("step", "fail", figure, names, code, details, help_), trimmed(error)
+
+
+def _why(
+    s: Subject, found: list[Parameter], error: BaseException, grads: Mapping[str, Tensor]
+) -> tuple[str, str, str]:
+    """The rule, the reason and what to do."""
+    if _GROUP.search(str(error)):
+        return "", "its class wants torch.distributed", "call torch.distributed.init_process_group() first"
+    if not found:
+        return "", "", "no parameter fails alone: look at the traceback (--traceback)"
+    p = found[0]
+    place = s.place(p.name)
+    profile = place.profile if place else None
+    if not p.trainable or p.name not in grads:
+        reason = (profile.grad_none if profile else "") or "it has no gradient"
+        frozen = not p.trainable
+        help_ = "filter on requires_grad when the groups are built" if frozen else "leave what has no gradient out"
+        return "PML104" if frozen else "", reason, help_
+    refused = place is not None and place.half == "muon" and (place.action == "error" or p.ndim != 2)
+    if refused and place is not None:
+        name = profile.title if profile else place.use.label
+        bug = next((b for b in (profile.known_bugs if profile else ()) if f"{p.ndim}-D" in b), "")
+        why = bug or f"{name} takes matrices in its Muon half, and this has {p.ndim} dimensions"
+        return "PML208", why, "move tensors of this shape to the AdamW half"
+    if place is not None and place.half == "muon" and p.ndim < 2:
+        return "PML208", "", "move it to the AdamW half"
+    codes = s.codes(p.name)
+    return (codes[0] if codes else ""), "", "look at the traceback (--traceback)"
+
+
+def _culprits(s: Subject, grads: Mapping[str, Tensor], error: BaseException) -> set[str]:
+    """Parameters on which an optimizer fails alone, with the same kind of error. Of one shape in one group, one is
+    asked."""
+    model = copy.deepcopy(s.model)
+    made = s.maker.make(model)
+    names = {id(p): name for name, p in parameters(model).items()}
+    verdicts: dict[tuple[Any, ...], bool] = {}
+    found: set[str] = set()
+    for optimizer, group, tensor in list(_singly(made))[:_MOST]:
+        name = names.get(id(tensor))
+        if name is None:
+            continue
+        key = (id(optimizer), id(group), tuple(tensor.shape), tensor.requires_grad, name in grads)
+        if key not in verdicts:
+            give(model, {name: grads[name]} if name in grads else {})
+            verdicts[key] = _fails(optimizer, group, tensor, error)
+        if verdicts[key]:
+            found.add(name)
+    return found
+
+
+def _singly(made: Made) -> Iterator[tuple[Any, dict[str, Any], Any]]:
+    for optimizer, group in made.groups():
+        for tensor in list(group["params"]):
+            yield optimizer, group, tensor
+
+
+def _fails(optimizer: Any, group: dict[str, Any], tensor: Any, error: BaseException) -> bool:
+    """Whether a step over this parameter alone raises such an error."""
+    groups, held = optimizer.param_groups, group["params"]
+    optimizer.param_groups, group["params"] = [group], [tensor]
+    try:
+        with seeded():
+            optimizer.step()
+    except Exception as again:
+        return type(again) is type(error)
+    finally:
+        group["params"] = held
+        with suppress(AttributeError):
+            optimizer.param_groups = groups
+    return False
+
+
+def _first(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else ""
