@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from paramlint import __version__
-from paramlint.codegen.smoke_inputs import inputs_function
+from paramlint.codegen.smoke_inputs import inputs_function, outputs
 from paramlint.codegen.smoke_model import model_function
-from paramlint.codegen.smoke_parts import constants, group_setup, shape_functions
+from paramlint.codegen.smoke_parts import after, before, constants, decay, shape_functions, state, updates
 from paramlint.codegen.text import docstring
 from paramlint.errors import ParamlintError
 from paramlint.parameter import Inventory, Pass, Plain
@@ -51,28 +51,39 @@ def smoke_script(
             hint="leave --smoke out",
         )
     passes = _passes(inventory)
-    setup, teardown = group_setup(profile)
     about = [
         f"One forward, backward and step of {plan.model.rpartition('.')[2]} with {module_name}.py, checked.",
         f"Written by paramlint {__version__} for {target}. Needs torch, the model's own code and what {module_name}.py "
         "imports. Edit `build_model` and `inputs` to try another model or batch.",
         f"Run: python {module_name}_smoke.py [--device cpu]; exit status 1 if a check fails.",
     ]
-    head = [
-        docstring(about[0], *about[1:]),
-        _IMPORTS if not profile.process_group else _IMPORTS.replace("import nn,", "import distributed, nn,"),
-        constants(plan, inventory, profile),
-    ]
-    functions = [
+    body = [
         model_function(target, kwargs, inventory.model, folder),
         inputs_function(passes),
-        *shape_functions(plan, profile),
-        _LOAD.replace("@module", module_name).replace("@mode", _mode(passes)),
+        *shape_functions(plan, inventory, profile),
+        _LOAD,
         _MEASURES,
         _CHECKS,
-        _MAIN.replace("@setup", setup).replace("@teardown", teardown),
+        _MAIN,
     ]
-    return "\n\n".join(part.strip("\n") for part in head) + "\n\n\n" + "\n\n\n".join(f.strip("\n") for f in functions)
+    text = "\n\n\n".join(part.strip("\n") for part in body)
+    fillings = {
+        "@module": module_name,
+        "@mode": _mode(passes),
+        "@outputs": outputs(passes),
+        "@decay": decay(profile),
+        "@updates": updates(plan, inventory, profile),
+        "@state\n": state(plan, inventory, profile),
+        "    @before\n": before(profile),
+        "    @after\n": after(profile),
+    }
+    for mark, filling in fillings.items():
+        text = text.replace(mark, filling)
+    imports = _IMPORTS.replace("@math\n", "import math\n" if "math." in text else "")
+    if profile.process_group:
+        imports = imports.replace("nn, optim", "distributed, nn, optim")
+    head = [docstring(about[0], *about[1:]), imports, constants(plan, inventory)]
+    return "\n\n".join(part.strip("\n") for part in head) + f"\n\n\n{text}\n"
 
 
 def _passes(inventory: Inventory) -> list[Pass]:
@@ -98,14 +109,18 @@ from __future__ import annotations
 import argparse
 import copy
 import importlib.util
-import math
+import logging
+@math
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn, optim
+
+Tensors = dict[str, Tensor]
+Updates = dict[str, tuple[Tensor, float]]
+Optimizers = list[optim.Optimizer]
 """
 
 _LOAD = '''
@@ -123,30 +138,30 @@ def load(path: Path) -> Any:
 groups = load(HERE / "@module.py")
 
 
-def build_optimizers(model: nn.Module) -> list[optim.Optimizer]:
+def build_optimizers(model: nn.Module) -> Optimizers:
     made = groups.build_optimizer(model)
     return list(made) if isinstance(made, (list, tuple)) else [made]
 
 
 def loss_of(model: nn.Module, device: torch.device) -> Tensor:
-    """How far every floating output is from noise."""
+    """How far the outputs are from noise: every output of floating point counts."""
     @mode
-    found: list[Tensor] = []
-    for batch in inputs(device):
-        found += floating(model(*batch["args"], **batch["kwargs"]))
+    found = floating(@outputs)
     noise = [torch.randn_like(t, dtype=torch.float32) for t in found]
-    return torch.stack([(t - n).square().mean() for t, n in zip(found, noise)]).sum()
+    parts = [(t.float() - n).square().mean() for t, n in zip(found, noise)]
+    return torch.stack(parts).sum()
 
 
 def floating(out: Any) -> list[Tensor]:
-    """The tensors of floating point in an output, whatever holds them."""
+    """The tensors in an output that a gradient flows back from."""
     if isinstance(out, Tensor):
         return [out] if out.is_floating_point() and out.requires_grad else []
     if hasattr(out, "values"):
         out = list(out.values())
-    if not isinstance(out, (list, tuple)):
-        out = list(vars(out).values()) if hasattr(out, "__dict__") else []
-    return [t for each in out for t in floating(each)]
+    elif hasattr(out, "__dict__"):
+        out = list(vars(out).values())
+    inside = out if isinstance(out, (list, tuple)) else []
+    return [t for each in inside for t in floating(each)]
 '''
 
 _MEASURES = '''
@@ -159,18 +174,14 @@ def check(name: str, good: bool, figure: str) -> None:
         FAILED.append(name)
 
 
-def some(names: Iterable[str]) -> str:
-    first, *rest = list(names) or ["none"]
-    return ", ".join([first, *rest[:4]]) + (f" and {len(rest) - 4} more" * (len(rest) > 4))
+def but(names: list[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"; not {', '.join(names[:5])}{more}" if names else ""
 
 
-def stirred(model: nn.Module) -> dict[str, Tensor]:
-    """The gradients under as much noise.
-
-    Those of a small batch have a low rank, and some are zero at the start; no optimizer
-    shows on them what it does in training.
-    """
-    found: dict[str, Tensor] = {}
+def stirred(model: nn.Module) -> Tensors:
+    """The gradients under as much noise: of a small batch some are zero, or of low rank."""
+    found: Tensors = {}
     for name, p in model.named_parameters():
         if p.grad is not None:
             size = p.grad.square().mean().sqrt().clamp_min(1e-3)
@@ -178,26 +189,126 @@ def stirred(model: nn.Module) -> dict[str, Tensor]:
     return found
 
 
-def step(
-    model: nn.Module, optimizers: list[optim.Optimizer], grads: dict[str, Tensor]
-) -> None:
-    """One step on these gradients, which an optimizer may write into."""
-    for name, p in model.named_parameters():
+def step(model: nn.Module, optimizers: Optimizers, grads: Tensors) -> None:
+    for name, p in model.named_parameters():  # copies: some optimizers write into them
         p.grad = grads[name].clone() if name in grads else None
     for optimizer in optimizers:
         optimizer.step()
-    optimizers[0].zero_grad()
 
 
-def weights(model: nn.Module) -> dict[str, Tensor]:
+def weights(model: nn.Module) -> Tensors:
     return {name: p.detach().clone() for name, p in model.named_parameters()}
 
 
-def state_bytes(optimizers: list[optim.Optimizer]) -> int:
-    held = [v for o in optimizers for s in o.state.values() for v in s.values()]
-    return sum(t.numel() * t.element_size() for t in held if isinstance(t, Tensor))
+def updates(model: nn.Module, optimizers: Optimizers, before: Tensors) -> Updates:
+    """What a step took from each parameter, over lr and without weight decay; and lr.
+
+    Parameters in 16 bits are left out: rounding hides it.
+    """
+    held = {id(p): g for o in optimizers for g in o.param_groups for p in g["params"]}
+    found: Updates = {}
+    for name, p in model.named_parameters():
+        if p.grad is not None and id(p) in held and p.element_size() >= 4:
+            group, old = held[id(p)], before[name].float()
+            lr, decay = float(group["lr"]), float(@decay)
+            taken = old - p.detach().float() - lr * decay * old
+            found[name] = taken / (lr or 1.0), lr
+    return found
 '''
 
-_CHECKS = ""
+_CHECKS = '''
+def check_gradients(model: nn.Module) -> None:
+    trained = {n: p.grad for n, p in model.named_parameters() if p.requires_grad}
+    grads = {n: g for n, g in trained.items() if g is not None}
+    missing = [n for n in trained if n not in grads and n not in UNUSED]
+    expected = len(trained) - len(grads) - len(missing)
+    figure = f"{len(grads)} of {len(trained)} trained parameters have one"
+    figure += f", {expected} are unused" if expected else ""
+    check("gradients", not missing, figure + but(missing))
+    broken = [n for n, g in grads.items() if not g.isfinite().all()]
+    check("finite gradients", not broken, "all" + but(broken))
 
-_MAIN = ""
+
+def check_moved(model: nn.Module, before: Tensors) -> None:
+    named = dict(model.named_parameters())
+    still = {n for n, p in named.items() if torch.equal(p.detach(), before[n])}
+    trained = [n for n, p in named.items() if p.grad is not None]
+    left = [n for n in trained if n in still]
+    figure = f"{len(trained) - len(left)} of {len(trained)} trained parameters"
+    check("moved", not left, figure + but(left))
+    frozen = [n for n, p in named.items() if not p.requires_grad]
+    moved = [n for n in frozen if n not in still]
+    figure = f"{len(frozen) - len(moved)} of {len(frozen)} frozen parameters"
+    check("still", not moved, figure + but(moved))
+    broken = [n for n, p in named.items() if not p.isfinite().all()]
+    check("finite weights", not broken, "all" + but(broken))
+
+
+@updates
+
+
+def check_state(optimizers: Optimizers) -> None:
+    held = [v for o in optimizers for s in o.state.values() for v in s.values()]
+    tensors = [v for v in held if isinstance(v, Tensor)]
+    size = sum(t.numel() * t.element_size() for t in tensors)
+@state
+
+
+def check_resume(model: nn.Module, optimizers: Optimizers, grads: Tensors) -> None:
+    """Whether fresh optimizers go on from a state_dict as these do."""
+    start = weights(model)
+    saved = copy.deepcopy([o.state_dict() for o in optimizers])
+    step(model, optimizers, grads)
+    wanted = weights(model)
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            p.copy_(start[name])
+    fresh = build_optimizers(model)
+    for optimizer, state in zip(fresh, saved):
+        optimizer.load_state_dict(state)
+    step(model, fresh, grads)
+    named = model.named_parameters()
+    other = [n for n, p in named if not torch.allclose(p, wanted[n], rtol=1e-5)]
+    check("resume", not other, "the same step from a saved state" + but(other))
+'''
+
+_MAIN = '''
+def run(device: torch.device) -> None:
+    torch.manual_seed(0)
+    model = build_model().to(device)
+    optimizers = build_optimizers(model)
+    loss = loss_of(model, device)
+    check("loss", bool(loss.isfinite()), f"{loss.item():.4g}")
+    torch.autograd.backward([loss])
+    check_gradients(model)
+    first, second = stirred(model), stirred(model)
+    before = weights(model)
+    step(model, optimizers, first)
+    check_moved(model, before)
+    check_updates(model, updates(model, optimizers, before))
+    check_state(optimizers)
+    check_resume(model, optimizers, second)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    devices = ("auto", "cpu", "cuda", "mps")
+    parser.add_argument("--device", choices=devices, default="auto")
+    name = parser.parse_args().device
+    if name == "auto":
+        mps = "mps" if torch.backends.mps.is_available() else "cpu"
+        name = "cuda" if torch.cuda.is_available() else mps
+    @before
+    try:
+        run(torch.device(name))
+    except Exception as error:
+        logging.exception("stopped")
+        check("run", False, f"{type(error).__name__}: {error}")
+    @after
+    print(f"{len(FAILED)} checks failed on {name}" if FAILED else f"all ok on {name}")
+    return 1 if FAILED else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
+'''

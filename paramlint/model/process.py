@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from paramlint.errors import ParamlintError
 from paramlint.group import Proposal
@@ -31,8 +31,9 @@ from paramlint.target import parse, parse_object
 #: the paramlint that asks. The worker adds the current folder later.
 _START = (
     "import sys; sys.path[:] = [{home!r}, *filter(None, sys.path)]; import paramlint; del sys.path[0]; "
-    "from paramlint.model.worker import main; main()"
+    "from {module} import main; main()"
 )
+_WORKER = "paramlint.model.worker"
 _OUTPUT_KEPT = 64 * 1024
 _OUTPUT_LINES = 20
 _TRACING = 60.0  # seconds that a trace may take, besides those of the build
@@ -108,11 +109,38 @@ def run(request: Request) -> Response:
                 return _untraced(decode(Response, data["response"]), worker.end_of_trace())
             data = json.loads(answer)
     if "error" in data:
-        error = ParamlintError(**data["error"])
-        if error.traceback:
-            error.traceback += worker.last_lines()
-        raise error
+        raise _told(data["error"], worker)
     return decode(Response, data["response"])
+
+
+def ask(request: Request, module: str, payload: object) -> Any:
+    """What the `main` of another worker module answers, under the limits of a request.
+
+    Args:
+        module: its `main` reads a JSON value from stdin and answers with `paramlint.model.worker.serve`.
+        payload: what is sent to it.
+
+    Raises:
+        ParamlintError: the worker answers with an error, crashes, or does not answer in time.
+    """
+    with _Worker(request, module, payload) as worker:
+        answer = worker.answer(request.timeout)
+        if answer is None:
+            error = worker.death()
+            if worker.timed_out:
+                error.hint = "raise --timeout, or give --kwargs that make the model smaller"
+            raise error
+        data = json.loads(answer)
+        if "error" in data:
+            raise _told(data["error"], worker)
+    return data["response"]
+
+
+def _told(said: dict[str, str], worker: _Worker) -> ParamlintError:
+    error = ParamlintError(**said)
+    if error.traceback:
+        error.traceback += worker.last_lines()
+    return error
 
 
 def _untraced(response: Response, why: str) -> Response:
@@ -122,8 +150,9 @@ def _untraced(response: Response, why: str) -> Response:
 class _Worker:
     """The process. Leaving the context kills it with everything that it started in its process group."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, module: str = _WORKER, payload: object = None) -> None:
         self.request, self.output, self.received = request, bytearray(), bytearray()
+        self.module, self.payload = module, encode(request) if payload is None else payload
         self.timed_out = False
 
     def __enter__(self) -> _Worker:
@@ -131,7 +160,7 @@ class _Worker:
         self.pipe, theirs = os.pipe()
         try:
             self.process = subprocess.Popen(
-                [sys.executable, "-u", "-c", _START.format(home=home), str(theirs)],
+                [sys.executable, "-u", "-c", _START.format(home=home, module=self.module), str(theirs)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -145,7 +174,7 @@ class _Worker:
             os.close(theirs)
         assert self.process.stdin
         with suppress(OSError):  # it died already: seen when it is asked for an answer
-            self.process.stdin.write(json.dumps(encode(self.request)).encode())
+            self.process.stdin.write(json.dumps(self.payload).encode())
             self.process.stdin.close()
         return self
 

@@ -11,7 +11,7 @@ import re
 import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -33,14 +33,36 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Answers, and ends without a word to atexit handlers, threads or finalizers of the target."""
+    """Builds, reads and traces, as the request on stdin says."""
+
+    def answers(request: Request, data: Any, attempts: list[str]) -> Iterator[dict[str, Any]]:
+        for number, response in enumerate(work(request, attempts)):
+            yield {"response": encode(response), "more": request.trace and not number}
+
+    serve(_request, answers)
+
+
+def _request(data: Any) -> Request:
+    return replace(decode(Request, data), kwargs=data.get("kwargs", {}))  # with lists, as they were written
+
+
+def serve(
+    request_of: Callable[[Any], Request], answers: Callable[[Request, Any, list[str]], Iterator[dict[str, Any]]]
+) -> None:
+    """Answers, and ends without a word to atexit handlers, threads or finalizers of the target.
+
+    Args:
+        request_of: the request in the JSON value on stdin.
+        answers: what is sent back for it, that value, and the list that hosts of refused attempts are added to. What
+            it raises is the last answer, under "error".
+    """
     pipe, me = int(sys.argv[1]), os.getpid()
     os.set_inheritable(pipe, False)
     guard.end_with_parent()
     guard.crash_reports()
     data = json.loads(sys.stdin.buffer.read())
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    request = replace(decode(Request, data), kwargs=data.get("kwargs", {}))  # with lists, as they were written
+    request = request_of(data)
     attempts: list[str] = []
 
     def say(answer: dict[str, Any]) -> None:
@@ -50,8 +72,8 @@ def main() -> None:
     try:
         _prepare(request)
         attempts = [] if request.allow_network else guard.block_network()
-        for number, response in enumerate(work(request, attempts)):
-            say({"response": encode(response), "more": request.trace and not number})
+        for answer in answers(request, data, attempts):
+            say(answer)
     except BaseException as error:
         guard.lift_memory_limit()
         failure = explain(error, request.target, attempts=attempts, memory_limit=request.memory_limit)

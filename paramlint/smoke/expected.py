@@ -27,6 +27,7 @@ SINGULAR = (0.5, 1.4)
 LIFTED = 0.02
 _QUINTIC = (3.4445, -4.775, 2.0315)
 _STEPS = 5
+_TINY = 1e-38  # where eps is 0, 0 / 0 has to be 0
 #: What a profile's Muon half holds where its update is orthogonal, and not scaled by a second moment besides.
 _MOMENTUM_ALONE = (("full",), ("float32",), ("bfloat16",))
 
@@ -139,8 +140,14 @@ def singular_values(matrix: Tensor) -> Tensor:
 def adam_rms(gradient: Tensor, eps: float) -> float:
     """RMS of g / (|g| + eps) over entries that are not 0."""
     g = gradient.float().abs()
-    g = g[g > 0]
-    return rms(g / (g + eps)) if g.numel() else 0.0
+    count = int(g.count_nonzero())
+    return float((g / (g + max(eps, _TINY))).norm()) / sqrt(count) if count else 0.0
+
+
+def rms_where(tensor: Tensor, gradient: Tensor) -> float:
+    """RMS over the entries whose gradient is not 0."""
+    count = int(gradient.count_nonzero())
+    return float((tensor * (gradient != 0)).norm()) / sqrt(count) if count else 0.0
 
 
 def _eps(group: dict[str, Any]) -> float:

@@ -28,7 +28,8 @@ def grad_none(s: Subject, twin: nn.Module, made: Made) -> SmokeCheck:
 
     An optimizer that decays or fails then is no fault of the groups, unless frozen parameters are in them.
     """
-    chosen = [p for half in ("muon", "adam") for p, _ in list(s.of_half(half))[:1] if p.name in s.shown]
+    halves = ([p for p, _ in s.of_half(half) if p.name in s.gradients] for half in ("muon", "adam"))
+    chosen = [half[0] for half in halves if half]
     if not chosen:
         return SmokeCheck("grad-none", "skip", "no parameter has a gradient to leave out")
     inside = [p for p in s.frozen if p.name in s.context.places]
@@ -37,11 +38,11 @@ def grad_none(s: Subject, twin: nn.Module, made: Made) -> SmokeCheck:
     watched = [p.name for p in (*chosen, *inside)]
     before = {n: tensors[n].detach().clone() for n in watched}
     give(twin, s.gradients, without=names)
-    profiles = {place.profile for n in watched if (place := s.place(n)) and place.profile}
+    profiles = [place.profile for n in watched if (place := s.place(n)) and place.profile]
     known = next((p for p in profiles if p.frozen != "skip"), None)
     documented = f", as {known.name} is known to" if known else ""
     try:
-        with _decaying(made), seeded():
+        with _few(made), _decaying(made), seeded():
             stepped(made.tops, twin, {})
     except StepFailed as failed:
         cause = failed.__cause__
@@ -75,8 +76,9 @@ def closure(s: Subject, twin: nn.Module, made: Made) -> SmokeCheck:
 
     try:
         evaluate()
-        for top in made.tops:
-            top.step(evaluate)
+        with _few(made):
+            for top in made.tops:
+                top.step(evaluate)
     except Exception as error:
         what = f"{type(error).__name__}: {_text(error)}"
         if refusing:
@@ -97,7 +99,8 @@ def autocast(s: Subject, twin: nn.Module, made: Made) -> SmokeCheck:
         with torch.autocast(s.device.type, dtype=torch.bfloat16):
             return s.loss(model, inputs)
 
-    return _finite("autocast", twin, made.tops, s.inputs, loss)
+    with _few(made):
+        return _finite("autocast", twin, made.tops, s.inputs, loss)
 
 
 def bf16(s: Subject, twin: nn.Module) -> SmokeCheck:
@@ -150,6 +153,21 @@ def _verdict(figure: str, inside: Sequence[Parameter], detail: str) -> SmokeChec
         (detail,),
         "filter on requires_grad when the groups are built",
     )
+
+
+@contextmanager
+def _few(made: Made) -> Iterator[None]:
+    """Of every group one trainable parameter of each shape, and all frozen ones: what is asked is of a kind."""
+    held = [(group, group["params"]) for _, group in made.groups()]
+    for group, tensors in held:
+        first = {tuple(t.shape): t for t in reversed(tensors) if t.requires_grad}
+        chosen = {id(t) for t in first.values()}
+        group["params"] = [t for t in tensors if id(t) in chosen or not t.requires_grad]
+    try:
+        yield
+    finally:
+        for group, tensors in held:
+            group["params"] = tensors
 
 
 @contextmanager

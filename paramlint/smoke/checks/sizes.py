@@ -184,8 +184,8 @@ def _elementwise(s: Subject) -> Iterator[tuple[Parameter, Placement, float]]:
         ideal = expected.adam_rms(shown.gradient, r.eps)
         if not r.lr or not ideal or not _exact(shown.before, r.lr):
             continue
-        update = expected.update(shown.before, shown.after, r)[shown.gradient != 0]
-        yield p, place, expected.rms(update) / ideal
+        update = expected.update(shown.before, shown.after, r)
+        yield p, place, expected.rms_where(update, shown.gradient) / ideal
 
 
 def _muon_sized(s: Subject) -> Iterator[tuple[str, float, float]]:

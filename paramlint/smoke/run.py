@@ -1,0 +1,364 @@
+"""A smoke step from its request to its result, in this process: what the worker calls."""
+
+from __future__ import annotations
+
+import copy
+import gc
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from paramlint import checks as rules
+from paramlint.checks.context import context
+from paramlint.errors import ParamlintError
+from paramlint.knowledge import Knowledge, load
+from paramlint.model import groups as live_groups
+from paramlint.model import importing
+from paramlint.model import load as loading
+from paramlint.model.failure import explain
+from paramlint.parameter import LAYERS, Inventory
+from paramlint.smoke import loss as losses
+from paramlint.smoke import optimizers, real, shrink
+from paramlint.smoke.checks import further, groups, moves, sizes, state, timing
+from paramlint.smoke.errors import explained
+from paramlint.smoke.optimizers import Factory, Made, Maker
+from paramlint.smoke.process import SmokeRequest
+from paramlint.smoke.step import SEED, Loss, StepFailed, backward, gradients, one_step, seeded
+from paramlint.smoke.subject import Subject
+from paramlint.smoked import Smoke, SmokeCheck
+from paramlint.target import parse, parse_object
+
+#: Steps after which a gradient that is still all zeros is taken to stay so.
+_MOST_STEPS = 4
+
+
+@dataclass
+class Model:
+    """The model to be stepped, with what is known of it. `notes` are worth saying, `shrunk` says what was left out."""
+
+    module: nn.Module
+    inventory: Inventory
+    inputs: real.Ready
+    loss: Loss
+    device: torch.device
+    shrunk: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def smoke(request: SmokeRequest) -> Smoke:
+    """Builds the model, steps it, and holds what happens against what should.
+
+    Raises:
+        ParamlintError: the model, its optimizer or its inputs cannot be had, or do not fit the device.
+    """
+    known = load(Path(k) for k in request.build.knowledge)
+    model, factories = prepared(request, known)
+    maker = Maker(factories, known.profiles)
+    try:
+        return _smoke(request, known, model, maker)
+    finally:
+        maker.close()
+        if model.device.type == "cuda":
+            gc.collect()
+            torch.cuda.empty_cache()
+
+
+def prepared(request: SmokeRequest, known: Knowledge) -> tuple[Model, list[Factory]]:
+    """The model on its device, roles judged, with inputs that were tried; and what makes its optimizers.
+
+    Raises:
+        ParamlintError: as `smoke`.
+    """
+    from paramlint.model.facts import inventory as read
+    from paramlint.model.trace.found import traced
+    from paramlint.roles.judge import judge
+
+    build, target = request.build, parse(request.build.target)
+    loading.require_torch(build.target)
+    device = real.device_of(request.device)
+    kwargs = build.kwargs
+    try:
+        plain = _built(target, kwargs, "meta")
+        facts = read(plain.model, location=plain.location, built_on=plain.built_on)
+        kwargs, cut, shrunk = _fitted(request, target, plain, facts, device)
+        if cut:
+            shrink.cut(plain.model)
+        elif shrunk:
+            plain = _built(target, kwargs, "meta")
+        facts = read(plain.model, location=plain.location, built_on=plain.built_on)
+    except ModuleNotFoundError as error:
+        raise _missing(error, known, build.target) from None
+    chosen = _given_inputs(request, plain.model)
+    found = chosen or real.examples(plain.model)
+    evidence = request.evidence or LAYERS
+    if build.trace and "use" in evidence:
+        facts = traced(plain.model, facts, found[0] if chosen else None)
+    inventory = judge(facts, known.policy(request.policy), layers=evidence, overrides=request.roles)
+    factories = _factories(request, known, inventory)
+
+    module = plain.model
+    if plain.built_on == "meta" or any(p.is_meta for p in module.parameters()):
+        module = _built(target, kwargs, "cpu").model
+        if cut:
+            shrink.cut(module)
+    module = module.to(device)
+    loss = _loss(request)
+    kinds = {p.dtype for p in module.parameters() if p.dtype.is_floating_point}
+    floats = next(iter(kinds)) if len(kinds) == 1 else None
+    ready = real.ready(module, found, loss, device, own=bool(chosen), floats=floats)
+    return Model(module, inventory, ready, loss, device, shrunk, (*inventory.notes, *ready.notes)), factories
+
+
+def _smoke(request: SmokeRequest, known: Knowledge, model: Model, maker: Maker) -> Smoke:
+    found: list[SmokeCheck] = []
+    result = Smoke(
+        target=request.label or request.build.target,
+        model=model.inventory.model,
+        device=real.described(model.device),
+        inputs=model.inputs.inputs.label,
+        checks=(),
+        shrunk=model.shrunk,
+        notes=model.notes,
+    )
+    made = maker.make(model.module)
+    subject = _subject(request, known, model, maker, made)
+    if made.refused:
+        return replace(result, checks=(groups.refused(made, subject.findings),))
+    found.append(groups.groups(subject))
+    seen: list[float] = []
+    facts: dict[str, Any] = {}
+    times: Mapping[str, float] = {}
+    traceback = ""
+    try:
+        _stepped(subject, seen, request.steps, found)
+        found += _compared(subject)
+        found += _on_a_copy(subject, found)
+    except StepFailed as failed:
+        check, traceback = explained(subject, failed)
+        found.append(check)
+    if subject.seconds:
+        check, times = timing.time(subject.seconds)
+        found.append(check)
+    facts["steps"] = len(seen)
+    facts["optimizers"] = tuple(type(o).__name__ for o in made.inner)
+    return replace(
+        result, checks=tuple(found), times=times, peak=_peak(model.device), facts=facts, traceback=traceback
+    )
+
+
+def _subject(request: SmokeRequest, known: Knowledge, model: Model, maker: Maker, made: Made) -> Subject:
+    proposal = live_groups.read(made.given, model.module, model.inventory, known.profiles)
+    if request.profile:  # a class of the profile is the release that was named, however it is installed
+        named = known.profile(request.profile)
+        uses = (
+            replace(u, profile=named.name) if u.class_name in (*named.classes, *named.imports) else u
+            for u in proposal.optimizers
+        )
+        proposal = replace(proposal, optimizers=tuple(uses))
+    ctx = context(model.inventory, proposal, known, request.policy, request.profile or None)
+    return Subject(
+        model.module, model.inputs.inputs, model.loss, maker, made, ctx, rules.examine(ctx), model.device
+    )
+
+
+def _stepped(s: Subject, seen: list[float], steps: int, found: list[SmokeCheck]) -> None:
+    """The steps that are asked for, and more until every gradient was something else than zeros, or will not be."""
+    for number in range(max(steps, _MOST_STEPS)):
+        updates = one_step(s.model, s.made.tops, s.inputs, s.loss, seed=SEED + number)
+        seen.append(updates.loss)
+        for name, value in updates.seconds.items():
+            s.seconds.setdefault(name, []).append(value)
+        moves.remember(s, updates)
+        if s.first is None:
+            s.first = updates
+            found.append(moves.gradients(s, updates))
+            found.append(moves.frozen_still(s, updates))
+        waiting = any(True for _ in moves.waiting(s, updates))
+        if number + 1 >= steps and not waiting:
+            break
+    found.insert(1, moves.loss_finite(seen))
+
+
+def _compared(s: Subject) -> list[SmokeCheck]:
+    """What the steps did against what they should have done. What they are held against is let go afterwards."""
+    matrices = sizes.sampled(s)
+    found = [
+        moves.covered_moves(s),
+        sizes.update_rms(s, matrices),
+        sizes.orthogonal(s, matrices),
+        state.bytes_(s),
+    ]
+    s.shown.clear()
+    s.first = None
+    return found
+
+
+def _on_a_copy(s: Subject, before: list[SmokeCheck]) -> list[SmokeCheck]:
+    """Resuming, and steps of other kinds, on a copy of the model that they may spoil."""
+    _, seconds = backward(s.model, s.inputs, s.loss)
+    s.gradients = gradients(s.model)
+    try:
+        twin = copy.deepcopy(s.model)
+    except Exception as error:
+        why = f"the model cannot be copied: {type(error).__name__}"
+        return [SmokeCheck(name, "skip", why) for name in ("resume", "grad-none", "closure", "autocast", "bf16")]
+    made = s.maker.make(twin)
+    found = [state.resume(s, twin, made)]
+    s.made = Made(None)
+    if found[0].verdict == "fail":  # its state fits nothing: begin anew
+        made = s.maker.make(twin)
+    found.append(further.grad_none(s, twin, made))
+    found.append(further.closure(s, twin, made))
+    found.append(further.autocast(s, twin, made))
+    del made
+    with suppress(Exception):
+        s.seconds["adamw"] = [timing.adamw(twin, s.gradients)]
+    s.gradients = {}
+    found.append(further.bf16(s, twin))
+    for name, value in seconds.items():
+        s.seconds.setdefault(name, []).append(value)
+    return found
+
+
+def _built(target: Any, kwargs: Mapping[str, Any], where: Any) -> loading.Built:
+    with seeded():
+        return loading.build(target, kwargs, where)
+
+
+def _fitted(
+    request: SmokeRequest, target: Any, plain: loading.Built, facts: Inventory, device: torch.device
+) -> tuple[Mapping[str, Any], bool, str]:
+    """The arguments to build with, whether lists of blocks are to be cut, and what is left out, in words.
+
+    Raises:
+        ParamlintError: the model is too large, and cannot be made small enough.
+    """
+    kwargs, limit = request.build.kwargs, request.build.memory_limit
+    need, free = shrink.needed(facts), real.free_memory(device, limit)
+    host = real.free_memory(torch.device("cpu"), limit)
+    if free is None or (need <= free and (host is None or shrink.weight_bytes(facts) <= host)):
+        return kwargs, False, ""
+    from paramlint.model.facts import inventory as read
+
+    changed, said = dict(kwargs), ""
+    if target.kind == "hf" and hasattr(plain.model, "config"):
+        changed, said = shrink.fewer(kwargs, plain.model.config)
+        if said:
+            smaller = read(_built(target, changed, "meta").model)
+    cut = not said and plain.built_on == "meta" and (host is None or shrink.weight_bytes(facts) <= host)
+    if cut:
+        half = copy.deepcopy(plain.model)
+        said = shrink.cut(half)
+        smaller = read(half)
+    if said and shrink.needed(smaller) <= free:
+        return changed, cut, f"{said}: a step of all of it needs {_gib(need)}, and {_gib(free)} are free"
+    least = f"; cut to {_gib(shrink.needed(smaller))} ({said}), it is still too large" if said else ""
+    raise ParamlintError(
+        f"a step needs about {_gib(need)} on {device.type}, and {_gib(free)} are free{least}",
+        where=request.build.target,
+        hint="give --kwargs that make the model smaller, or a larger device",
+    )
+
+
+def _given_inputs(request: SmokeRequest, model: nn.Module) -> list[Any]:
+    if not request.build.inputs:
+        return []
+    try:
+        return [real.given(_object(request.build.inputs, request), model)]
+    except Exception as error:
+        raise explain(error, f"--inputs {request.build.inputs}") from error
+
+
+def _loss(request: SmokeRequest) -> Loss:
+    if not request.loss:
+        return losses.default
+    try:
+        function = _object(request.loss, request)
+    except Exception as error:
+        raise explain(error, f"--loss {request.loss}") from error
+    if not callable(function):
+        raise ParamlintError("is no function", where=f"--loss {request.loss}")
+    return losses.own(function)
+
+
+def _factories(request: SmokeRequest, known: Knowledge, inventory: Inventory) -> list[Factory]:
+    """What makes the optimizers: the user's functions, or generated code.
+
+    Raises:
+        ParamlintError: they cannot be loaded, or are not functions of the model.
+    """
+    profiles = known.profiles
+    if request.optimizers:
+        return [_function(text, request, known, "an optimizer") for text in request.optimizers]
+    profile = known.profile(request.profile)
+    if request.groups:
+        made = [_function(text, request, known, "param groups") for text in request.groups]
+
+        def groups_of(model: nn.Module) -> Any:
+            from paramlint.model.groups_call import call
+
+            given = [call(function, model, profiles) for function in made]
+            return given[0] if len(given) == 1 else [g for part in given for g in part]
+
+        return [optimizers.Plain(optimizers.from_groups(groups_of, profile, profiles))]
+    from paramlint.codegen.generate import generate
+    from paramlint.planning import plan
+
+    if profile.call_shape == "attribute":
+        raise ParamlintError(f"{profile.name} needs its whole framework, and cannot be stepped here")
+    planned = plan(inventory, known, profile.name, policy=request.policy, target=request.build.target)
+    text = generate(planned, inventory, profile)
+    try:
+        return [optimizers.generated(text)]
+    except ImportError:
+        raise optimizers.not_installed(next(iter(profile.imports), profile.name), profiles) from None
+
+
+def _function(text: str, request: SmokeRequest, known: Knowledge, what: str) -> Factory:
+    try:
+        thing = _object(text, request)
+    except ModuleNotFoundError as error:
+        raise _missing(error, known, text) from None
+    except Exception as error:
+        raise explain(error, text) from error
+    if not callable(thing) or isinstance(thing, (Tensor, nn.Module)) or hasattr(thing, "param_groups"):
+        hint = "name a function of the model: it is called again for a fresh one"
+        raise ParamlintError(f"is {loading.described(thing)}, made once and for all, not a function", where=text, hint=hint)
+    factory: Factory = thing
+    return factory
+
+
+def _object(text: str, request: SmokeRequest) -> Any:
+    found = parse_object(text, parse(request.build.target))
+    return importing.take(importing.load(importing.locate(found)), found)
+
+
+def _missing(error: ModuleNotFoundError, known: Knowledge, where: str) -> ParamlintError:
+    """A module that is not installed: how to install it, where it is an optimizer's."""
+    name = error.name or ""
+    top = name.partition(".")[0]
+    if any(i.partition(".")[0] == top for p in known.profiles.values() for i in p.imports):
+        missing = optimizers.not_installed(name, known.profiles)
+        missing.where = where
+        return missing
+    return explain(error, where)
+
+
+def _peak(device: torch.device) -> int:
+    """Bytes: of the device's own memory where it has some, else of this process."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    try:
+        import resource
+    except ImportError:
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _gib(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB"
