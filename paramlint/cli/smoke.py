@@ -23,7 +23,7 @@ _HINT = (
 
 
 @click.command("smoke")
-@model_options("full", "concise", "json", devices=("auto", "cuda", "cpu", "mps"))
+@model_options("full", "concise", "json")
 @click.option(
     "--groups", multiple=True, metavar="OBJ", help="A function of the model that gives param groups for --optimizer NAME."
 )
@@ -125,10 +125,10 @@ def _request(
 
 def _trace(smoke: Smoke) -> None:
     """The traceback of a step that failed, where it was asked for."""
-    from paramlint.cli.failure import say_traceback
+    from paramlint.cli import failure
 
-    if smoke.traceback:
-        say_traceback(smoke.traceback)
+    if smoke.traceback and failure._wanted():
+        failure._say(failure._lines(smoke.traceback))
 
 
 def _text(found: list[Smoke], failures: dict[str, ParamlintError], options: ModelOptions, out: Screen) -> str:
@@ -139,3 +139,14 @@ def _text(found: list[Smoke], failures: dict[str, ParamlintError], options: Mode
     if options.output_format == "concise":
         return out.lines(line for smoke in found for line in reporting.concise(smoke))
     return "\n".join(out.lines(reporting.full(smoke, verbose=options.verbose)) for smoke in found)
+
+
+def _devices(of: click.Command) -> None:
+    """Here a model is stepped where it is to be trained, not built on meta."""
+    option = next(p for p in of.params if p.name == "device")
+    option.type, option.default = click.Choice(["auto", "cuda", "cpu", "mps"]), "auto"
+    if isinstance(option, click.Option):
+        option.help = "Where to step; auto is the best there is."
+
+
+_devices(command)
