@@ -89,6 +89,22 @@ def generated(job: Job, wish: Wish, style: Style = "rules") -> Generated:
     return Generated(text, plan, replace(run, notes=(*run.notes, *notes)))
 
 
+def smoke_script(made: Generated, job: Job, path: Path) -> str:
+    """The script that goes beside `path`, where the module is to be: one checked step of the job's model.
+
+    Raises:
+        ParamlintError: no inputs of the model are known, or its optimizer steps only inside its own framework.
+    """
+    from paramlint import knowledge
+    from paramlint.codegen import smoke_script as script
+
+    profile = knowledge.load(job.knowledge).profile(made.plan.profile)
+    inventory, folder = made.run.inventory, path.parent
+    return script.smoke_script(
+        made.plan, inventory, job.target, job.kwargs, path.stem, profile=profile, folder=folder
+    )  # fmt: skip
+
+
 def _prove(text: str, job: Job, inventory: Inventory, plan: Plan, known: Knowledge, wish: Wish) -> tuple[str, ...]:
     """Notes on what is installed here, if it is another release than the code is for."""
     from paramlint.codegen.proof import other_release, prove

@@ -26,7 +26,12 @@ if TYPE_CHECKING:
     show_default=True,
     help="How parameters are told apart: by module types and a few names, by every name, or by paramlint.",
 )
-@click.option("--force", is_flag=True, help="Overwrite the output file.")
+@click.option(
+    "--smoke",
+    is_flag=True,
+    help="Write a script beside the output file too, NAME_smoke.py, that runs a step of the model and checks it.",
+)
+@click.option("--force", is_flag=True, help="Overwrite the output file, and the script of --smoke.")
 @click.option(
     "--in-place",
     metavar="FILE[:LINE]",
@@ -39,6 +44,7 @@ def command(
     options: ModelOptions,
     plan: PlanOptions,
     style: Style,
+    smoke: bool,
     force: bool,
     in_place: str | None,
     diff: bool,
@@ -55,27 +61,46 @@ def command(
     from paramlint.cli.jobs import configuration, progress
     from paramlint.cli.plan_options import job_and_wish
     from paramlint.cli.screen import screen
-    from paramlint.generation import generated
+    from paramlint.generation import generated, smoke_script
 
     if diff and not in_place:
         raise click.UsageError("--diff is for --in-place")
     if in_place and options.output_file:
         raise click.UsageError("--in-place and --output-file exclude each other")
-    if options.output_file and options.output_file.exists() and not force:
-        raise ParamlintError("exists already", where=str(options.output_file), hint="--force overwrites it")
+    script = _script(options.output_file) if smoke else None
+    for path in filter(None, (options.output_file, script)):
+        if path.exists() and not force:
+            raise ParamlintError("exists already", where=str(path), hint="--force overwrites it")
     out = screen(options.color, options.output_file)
+    beside = screen(options.color, script)
     job, wish = job_and_wish(options, plan, configuration(options))
     with progress(f"building {job.target}", options):
         made = generated(job, wish, style)
+        checks = smoke_script(made, job, options.output_file) if script and options.output_file else ""
     if in_place:
         text = _in_place(in_place, made, diff, options, job.knowledge)
         out.write(text)
     else:
         out.write(made.text)
+        if script:
+            beside.write(checks)
     if not options.quiet:
         for said in (*made.run.notes, *made.plan.notes):
             note(said)
         note(_summary(made, options.output_file))
+        if script:
+            note(f"{script}: runs a step of the model and checks it: python {script}")
+
+
+def _script(path: Path | None) -> Path:
+    """Where the script of --smoke goes.
+
+    Raises:
+        click.UsageError: there is no file that it could lie beside, and import.
+    """
+    if path is None or path.suffix != ".py":
+        raise click.UsageError("--smoke writes a script beside the output file: name one with -o FILE.py")
+    return path.with_name(f"{path.stem}_smoke.py")
 
 
 def _summary(made: Generated, path: Path | None) -> str:

@@ -85,11 +85,13 @@ def _hf(target: Target, kwargs: Mapping[str, Plain], model: str, folder: Path) -
         lines += [
             *_assigned("fields, _ = ", "transformers.PretrainedConfig.get_config_dict(", [where]),
             *(f"fields{keys} = {_json(value)}" for keys, value in _leaves(kwargs)),
-            "made = transformers.CONFIG_MAPPING[fields[\"model_type\"]]",
+            'made = transformers.CONFIG_MAPPING[fields["model_type"]]',
             "config = made.from_dict(fields)",
         ]
     else:
-        lines += _assigned("config = ", "transformers.AutoConfig.for_model(", [literal(target.source), *_keywords(kwargs)])
+        lines += _assigned(
+            "config = ", "transformers.AutoConfig.for_model(", [literal(target.source), *_keywords(kwargs)]
+        )
     return [
         *lines,
         "# A part of a larger model is made from its part of the configuration.",
