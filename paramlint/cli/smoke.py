@@ -25,7 +25,10 @@ _HINT = (
 @click.command("smoke")
 @model_options("full", "concise", "json")
 @click.option(
-    "--groups", multiple=True, metavar="OBJ", help="A function of the model that gives param groups for --optimizer NAME."
+    "--groups",
+    multiple=True,
+    metavar="OBJ",
+    help="A function of the model that gives param groups for --optimizer NAME.",
 )
 @click.option(
     "--optimizer",
@@ -35,7 +38,9 @@ _HINT = (
     "lists them: alone, it is built over the groups of a plan.",
 )
 @click.option(
-    "--loss", metavar="OBJ", help="A function of the outputs, or of model and inputs, that gives the loss to go back from."
+    "--loss",
+    metavar="OBJ",
+    help="A function of the outputs, or of model and inputs, that gives the loss to go back from.",
 )
 @click.option("--steps", type=click.IntRange(1, 100), default=1, show_default=True, help="Steps to make, at least.")
 @click.pass_context
@@ -53,8 +58,9 @@ def command(
     is a line with a figure: gradients, moves, frozen parameters, sizes and singular values of updates, state, resuming,
     closures, bfloat16, time. Exit code 1 if one fails.
 
-    It takes about 7 times the memory of the weights, twice that of the optimizer's state, the activations of one small
-    batch, and 400 MB for torch. A model that is too large is cut to two blocks a list where it can be, and that is said.
+    It takes up to 5 times the memory of the weights, 3 times that of the optimizer's state, the activations of a small
+    batch, and 400 MB for torch. A model that is too large is cut to two blocks a list, where it can be, and that is
+    said.
 
     TARGET builds a model: pkg.module:callable, path/file.py:callable, hf:<model type> or timm:<name>; or it is the
     name of a target in the configuration. Without one, all of these. OBJ is path/file.py:name, pkg.module:name, or

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -14,6 +15,8 @@ from paramlint.smoke.step import Inputs, Loss
 
 _DEEP = 6  # containers in containers
 _NOISE = 4051  # the seed of what outputs are compared with
+_CLEAR = 1e-4  # the norm of a matrix's gradient that no eps has a part in
+_MOST = 1e4  # the norm that no gradient is to be brought over
 _MODEL = ("model", "net", "network", "module", "m")
 
 
@@ -44,6 +47,28 @@ def of_outputs(outputs: Any) -> Tensor:
         noise = torch.randn(output.shape, generator=generator).to(output.device)
         total = total + (output.float() - noise).square().mean()
     return total
+
+
+def scaled(loss: Loss, factor: float) -> Loss:
+    """So many times a loss."""
+
+    def larger(model: nn.Module, inputs: Inputs) -> Tensor:
+        return loss(model, inputs) * factor
+
+    return larger
+
+
+def factor_for(gradients: Mapping[str, Tensor]) -> float:
+    """What a loss of no meaning is multiplied with, so that optimizers see gradients and not their eps: a power of 2.
+
+    Where blocks begin with almost no say (LayerScale at 1e-6), theirs are that small, and an eps of 1e-7 damps what is
+    orthogonalised. 1 where the gradients of all matrices are large enough as they are.
+    """
+    norms = [float(g.float().norm()) for g in gradients.values() if g.ndim > 1]
+    small = [n for n in norms if 0 < n < _CLEAR]
+    if not small:
+        return 1.0
+    return 2.0 ** min(math.ceil(math.log2(_CLEAR / min(small))), math.floor(math.log2(_MOST / max(norms))))
 
 
 def own(function: Callable[..., Any]) -> Loss:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,8 @@ from paramlint.model.trace.forward import run
 from paramlint.model.trace.left_behind import taken_back
 from paramlint.model.trace.twin import NotReady, Twin
 from paramlint.model.trace.watch import random_state
-from paramlint.smoke.step import SEED, Inputs, Loss, backward, clear, seeded
+from paramlint.smoke.step import SEED, Inputs, Loss, backward, clear
+from paramlint.smoke.wording import said
 
 _PATIENCE = 20.0  # seconds in which example inputs are looked for
 _REPAIRS = 24
@@ -161,7 +162,7 @@ def ready(
     if isinstance(first, ParamlintError):
         raise first
     raise ParamlintError(
-        f"the forward or backward fails on {found[0].label or 'no inputs'}: {type(first).__name__}: {_line(first)}",
+        f"the forward or backward fails on {found[0].label or 'no inputs'}: {type(first).__name__}: {said(first)}",
         hint="--inputs OBJ gives what it takes" if not own else "",
     ) from first
 
@@ -215,11 +216,11 @@ def _doubled(inputs: Inputs) -> Inputs | None:
     return Inputs(args, kwargs, inputs.label)
 
 
-class _Lookups(TorchDispatchMode):
+class _Lookups(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes which input tensors pick rows of a table, and of how many."""
 
     def __init__(self, inputs: Inputs) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         leaves = pytree.tree_leaves((inputs.args, dict(inputs.kwargs)))
         self.wanted = {
             t.untyped_storage().data_ptr(): i
@@ -260,18 +261,7 @@ def _varied(inputs: Inputs, rows: Mapping[int, int]) -> Inputs:
     return replace(inputs, args=args, kwargs=kwargs)
 
 
-def built(make: Callable[[], nn.Module]) -> nn.Module:
-    """The model of a build whose random numbers are always the same."""
-    with seeded():
-        return make()
-
-
 def _signature(function: Any) -> Any:
     import inspect
 
     return inspect.signature(function)
-
-
-def _line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else ""

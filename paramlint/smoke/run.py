@@ -28,7 +28,7 @@ from paramlint.smoke.checks import further, groups, moves, sizes, state, timing
 from paramlint.smoke.errors import explained
 from paramlint.smoke.optimizers import Factory, Made, Maker
 from paramlint.smoke.process import SmokeRequest
-from paramlint.smoke.step import SEED, Loss, StepFailed, backward, gradients, one_step, seeded
+from paramlint.smoke.step import SEED, Loss, StepFailed, backward, clear, gradients, one_step, seeded
 from paramlint.smoke.subject import Subject
 from paramlint.smoked import Smoke, SmokeCheck
 from paramlint.target import parse, parse_object
@@ -111,7 +111,15 @@ def prepared(request: SmokeRequest, known: Knowledge) -> tuple[Model, list[Facto
     kinds = {p.dtype for p in module.parameters() if p.dtype.is_floating_point}
     floats = next(iter(kinds)) if len(kinds) == 1 else None
     ready = real.ready(module, found, loss, device, own=bool(chosen), floats=floats)
-    return Model(module, inventory, ready, loss, device, shrunk, (*inventory.notes, *ready.notes)), factories
+    notes = (*inventory.notes, *ready.notes)
+    if not request.loss:
+        backward(module, ready.inputs, loss)
+        factor = losses.factor_for(gradients(module))
+        clear(module)
+        if factor > 1:
+            loss = losses.scaled(loss, factor)
+            notes += (f"the loss is multiplied by {factor:g}: at this initialisation some gradients are under any eps",)
+    return Model(module, inventory, ready, loss, device, shrunk, notes), factories
 
 
 def _smoke(request: SmokeRequest, known: Knowledge, model: Model, maker: Maker) -> Smoke:
@@ -146,9 +154,7 @@ def _smoke(request: SmokeRequest, known: Knowledge, model: Model, maker: Maker) 
         found.append(check)
     facts["steps"] = len(seen)
     facts["optimizers"] = tuple(type(o).__name__ for o in made.inner)
-    return replace(
-        result, checks=tuple(found), times=times, peak=_peak(model.device), facts=facts, traceback=traceback
-    )
+    return replace(result, checks=tuple(found), times=times, peak=_peak(model.device), facts=facts, traceback=traceback)
 
 
 def _subject(request: SmokeRequest, known: Knowledge, model: Model, maker: Maker, made: Made) -> Subject:
@@ -161,9 +167,7 @@ def _subject(request: SmokeRequest, known: Knowledge, model: Model, maker: Maker
         )
         proposal = replace(proposal, optimizers=tuple(uses))
     ctx = context(model.inventory, proposal, known, request.policy, request.profile or None)
-    return Subject(
-        model.module, model.inputs.inputs, model.loss, maker, made, ctx, rules.examine(ctx), model.device
-    )
+    return Subject(model.module, model.inputs.inputs, model.loss, maker, made, ctx, rules.examine(ctx), model.device)
 
 
 def _stepped(s: Subject, seen: list[float], steps: int, found: list[SmokeCheck]) -> None:
@@ -294,10 +298,10 @@ def _factories(request: SmokeRequest, known: Knowledge, inventory: Inventory) ->
     """
     profiles = known.profiles
     if request.optimizers:
-        return [_function(text, request, known, "an optimizer") for text in request.optimizers]
+        return [_function(text, request, known) for text in request.optimizers]
     profile = known.profile(request.profile)
     if request.groups:
-        made = [_function(text, request, known, "param groups") for text in request.groups]
+        made = [_function(text, request, known) for text in request.groups]
 
         def groups_of(model: nn.Module) -> Any:
             from paramlint.model.groups_call import call
@@ -319,7 +323,7 @@ def _factories(request: SmokeRequest, known: Knowledge, inventory: Inventory) ->
         raise optimizers.not_installed(next(iter(profile.imports), profile.name), profiles) from None
 
 
-def _function(text: str, request: SmokeRequest, known: Knowledge, what: str) -> Factory:
+def _function(text: str, request: SmokeRequest, known: Knowledge) -> Factory:
     try:
         thing = _object(text, request)
     except ModuleNotFoundError as error:
@@ -328,7 +332,8 @@ def _function(text: str, request: SmokeRequest, known: Knowledge, what: str) -> 
         raise explain(error, text) from error
     if not callable(thing) or isinstance(thing, (Tensor, nn.Module)) or hasattr(thing, "param_groups"):
         hint = "name a function of the model: it is called again for a fresh one"
-        raise ParamlintError(f"is {loading.described(thing)}, made once and for all, not a function", where=text, hint=hint)
+        made = f"is {loading.described(thing)}, made once and for all, not a function"
+        raise ParamlintError(made, where=text, hint=hint)
     factory: Factory = thing
     return factory
 

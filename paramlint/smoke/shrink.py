@@ -16,14 +16,15 @@ KEPT = 2
 _DEPTHS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers", "encoder_layers", "decoder_layers", "depth")
 #: What a smoke step holds at its fullest, in units of the weights: see `needed`.
 _COPIES = 5
-_STATES = 2
+_STATES = 3
 #: torch itself, and a margin for activations, in bytes.
 _BASE = 400 * 2**20
 
 
 def needed(inventory: Inventory, states: float = 2.0) -> int:
-    """Bytes that a smoke step takes, at most: the model, its weights before and after the step, gradients twice; and
-    the optimizer's state twice, while a second one is loaded. `states` are the elements of state for each weight.
+    """Bytes that a smoke step takes, at most, besides activations. Weights: the model, before and after the step, and
+    gradients twice; or two models, their gradients, and a copy of these. The optimizer's state: two, and what is loaded
+    into the second. `states` are the elements of state for each weight.
     """
     weights = weight_bytes(inventory)
     return int(weights * (_COPIES + _STATES * states)) + _BASE

@@ -18,6 +18,7 @@ from paramlint.parameter import Parameter
 from paramlint.smoke.optimizers import Made
 from paramlint.smoke.step import SEED, Inputs, StepFailed, backward, clear, give, gradients, parameters, seeded, stepped
 from paramlint.smoke.subject import Subject
+from paramlint.smoke.wording import said
 from paramlint.smoked import SmokeCheck
 
 _DECAY = 0.1  # what groups without weight decay get while a gradient is missing
@@ -47,7 +48,7 @@ def grad_none(s: Subject, twin: nn.Module, made: Made) -> SmokeCheck:
     except StepFailed as failed:
         cause = failed.__cause__
         figure = f"fails where a gradient is missing ({type(cause).__name__}){documented}"
-        return _verdict(figure, inside, _text(cause))
+        return _verdict(figure, inside, said(cause))
     finally:
         clear(twin)
     moved = [n for n in watched if not torch.equal(before[n], tensors[n].detach())]
@@ -80,12 +81,15 @@ def closure(s: Subject, twin: nn.Module, made: Made) -> SmokeCheck:
             for top in made.tops:
                 top.step(evaluate)
     except Exception as error:
-        what = f"{type(error).__name__}: {_text(error)}"
+        what = f"{type(error).__name__}: {said(error)}"
         if refusing:
             figure = f"not taken, as {', '.join(sorted(refusing))} is known to refuse it"
             return SmokeCheck("closure", "pass", figure, details=(what,))
         return SmokeCheck(
-            "closure", "fail", f"step(closure) fails: {what}", help="leave the closure out: Lightning and others pass one"
+            "closure",
+            "fail",
+            f"step(closure) fails: {what}",
+            help="do not pass one: Lightning and others do, and cannot be used then",
         )
     finally:
         clear(twin)
@@ -113,7 +117,7 @@ def bf16(s: Subject, twin: nn.Module) -> SmokeCheck:
     try:
         made = s.maker.make(twin)
     except Exception as error:
-        return SmokeCheck("bf16", "fail", f"the optimizer does not take bfloat16: {_text(error)}")
+        return SmokeCheck("bf16", "fail", f"the optimizer does not take bfloat16: {said(error)}")
     return _finite("bf16", twin, made.tops, _lowered(s.inputs), s.loss)
 
 
@@ -122,14 +126,14 @@ def _finite(name: str, model: nn.Module, optimizers: Sequence[Any], inputs: Inpu
         value, _ = backward(model, inputs, loss)
     except Exception as error:
         clear(model)
-        return SmokeCheck(name, "skip", f"the model does not run so here: {type(error).__name__}: {_text(error)}")
+        return SmokeCheck(name, "skip", f"the model does not run so here: {type(error).__name__}: {said(error)}")
     bad_gradients = [n for n, g in gradients(model).items() if not bool(torch.isfinite(g).all())]
     try:
         with seeded():
             stepped(optimizers, model, {})
     except StepFailed as failed:
         cause = failed.__cause__
-        return SmokeCheck(name, "fail", f"the optimizer's step fails: {type(cause).__name__}: {_text(cause)}")
+        return SmokeCheck(name, "fail", f"the optimizer's step fails: {type(cause).__name__}: {said(cause)}")
     finally:
         clear(model)
     bad = [n for n, p in parameters(model).items() if not bool(torch.isfinite(p.detach()).all())]
@@ -191,11 +195,4 @@ def _lowered(inputs: Inputs) -> Inputs:
         floating = isinstance(value, Tensor) and value.dtype in (torch.float32, torch.float64)
         return value.to(torch.bfloat16) if floating else value
 
-    return replace(
-        inputs, args=pytree.tree_map(lower, inputs.args), kwargs=pytree.tree_map(lower, dict(inputs.kwargs))
-    )
-
-
-def _text(error: BaseException | None) -> str:
-    lines = str(error).strip().splitlines() if error is not None else []
-    return lines[0][:200] if lines else ""
+    return replace(inputs, args=pytree.tree_map(lower, inputs.args), kwargs=pytree.tree_map(lower, dict(inputs.kwargs)))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from paramlint.finding import Finding
-from paramlint.report.wording import counted
 from paramlint.smoke.optimizers import Made
 from paramlint.smoke.subject import Subject
+from paramlint.smoke.wording import counted
 from paramlint.smoked import SmokeCheck
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import torch
 
 from paramlint.parameter import Parameter
-from paramlint.smoke.step import Updates
+from paramlint.smoke.step import Updates, backward, clear
 from paramlint.smoke.subject import Subject
 from paramlint.smoked import SmokeCheck
 
@@ -28,10 +28,11 @@ def gradients(s: Subject, first: Updates) -> SmokeCheck:
     wanted = [p for p in s.trainable if p.name in s.context.places or s.context.proposal is None]
     without = [p for p in wanted if p.name not in first.gradients]
     wild = [p for p in wanted if p.name in first.gradients and not _finite(first, p.name)]
-    unread = [p for p in without if p.reach in ("unused", "unreached")]
+    idle = _idle(s) if without else set()
+    unread = [p for p in without if p.reach in ("unused", "unreached") or p.name in idle]
     lost = [p for p in without if p not in unread]
     figure = f"{len(wanted) - len(without)} of {len(wanted)} trainable parameters have one"
-    details = tuple(f"{p.name}: no gradient; {_reach(p)}" for p in unread)
+    details = tuple(f"{p.name}: no gradient; {_reach(p, idle)}" for p in unread)
     if wild:
         return SmokeCheck(
             "gradients",
@@ -57,10 +58,11 @@ def covered_moves(s: Subject) -> SmokeCheck:
     """Every trainable parameter is in a group, and its first gradient that is not all zeros moves it."""
     uncovered = list(s.context.uncovered)
     still = [p for p in s.trainable if p.name in s.shown and _still(s, p.name)]
-    never = [p for p in s.trainable if p.name in s.context.places and p.name not in s.shown]
+    never = [n for n in (s.first.gradients if s.first else ()) if n in s.context.places and n not in s.shown]
     moved = sum(not _still(s, name) for name in s.shown)
     figure = f"{moved} of {len(s.trainable)} moved"
-    details = tuple(f"{p.name}: {_why_never(s, p)}" for p in never)
+    why = "its gradient is all zeros in every step: what it is multiplied with is 0, or nothing comes through"
+    details = tuple(f"{name}: {why}" for name in never)
     if uncovered:
         return SmokeCheck(
             "covered-moves",
@@ -73,8 +75,10 @@ def covered_moves(s: Subject) -> SmokeCheck:
         )
     if still:
         lr = [p.name for p in still if not _lr(s, p.name)]
-        why = "their lr is 0: build the optimizer before a scheduler warms it up" if lr else "their optimizer skips them"
-        return SmokeCheck("covered-moves", "fail", figure, _names(still), details=details, help=why)
+        help_ = (
+            "their lr is 0: leave schedulers that warm up out of the function" if lr else "their optimizer skips them"
+        )
+        return SmokeCheck("covered-moves", "fail", figure, _names(still), details=details, help=help_)
     return SmokeCheck("covered-moves", "pass", figure, details=details)
 
 
@@ -89,7 +93,13 @@ def frozen_still(s: Subject, first: Updates) -> SmokeCheck:
         return SmokeCheck("frozen-still", "pass", figure)
     details = tuple(_shrank(first, p.name) for p in moved[:3])
     return SmokeCheck(
-        "frozen-still", "fail", figure, _names(moved), "PML104", details, "filter on requires_grad when groups are built"
+        "frozen-still",
+        "fail",
+        figure,
+        _names(moved),
+        "PML104",
+        details,
+        "filter on requires_grad when the groups are built",
     )
 
 
@@ -122,17 +132,24 @@ def _lr(s: Subject, name: str) -> float:
     return rates(dict(s.shown[name].group), place).lr if place else 0.0
 
 
-def _why_never(s: Subject, p: Parameter) -> str:
-    if s.first is not None and p.name not in s.first.gradients:
-        return f"no gradient; {_reach(p)}"
-    return "its gradient is all zeros in every step: what it is multiplied with began at 0"
-
-
 def _finite(updates: Updates, name: str) -> bool:
     return bool(torch.isfinite(updates.gradients[name]).all())
 
 
-def _reach(p: Parameter) -> str:
+def _idle(s: Subject) -> set[str]:
+    """Parameters of modules that did not run on these inputs: experts that no token came to."""
+    from paramlint.model.trace.watch import entered
+
+    ran: set[str] = set()
+    with entered(s.model, ran):
+        backward(s.model, s.inputs, s.loss)
+    clear(s.model)
+    return {p.name for p in s.trainable if not any(site.module in ran for site in p.sites)}
+
+
+def _reach(p: Parameter, idle: Collection[str] = ()) -> str:
+    if p.name in idle:
+        return "its module did not run on these inputs"
     return {
         "unused": "its module ran, and nothing read it",
         "unreached": "its module never ran on these inputs",
@@ -142,8 +159,8 @@ def _reach(p: Parameter) -> str:
 def _shrank(first: Updates, name: str) -> str:
     before, after = first.before[name].float(), first.after[name].float()
     norm = float(before.norm())
-    share = f" to {float(after.norm()) / norm:.4f} of its norm" if norm else ""
-    return f"{name}: moved by at most {float((after - before).abs().max()):.2g},{share} in one step".replace(",", "", not share)
+    share = f", {float((after - before).norm()) / norm:.2g} of its norm" if norm else ""
+    return f"{name}: moved by up to {float((after - before).abs().max()):.2g}{share}, in one step"
 
 
 def _names(found: Sequence[Parameter]) -> tuple[str, ...]:

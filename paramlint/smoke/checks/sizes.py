@@ -115,7 +115,13 @@ def update_rms(s: Subject, matrices: Sequence[Matrix]) -> SmokeCheck:
 def orthogonal(s: Subject, matrices: Sequence[Matrix]) -> SmokeCheck:
     """Singular values of sampled updates: about 1 wherever the gradient has something to orthogonalise."""
     if not matrices:
-        return SmokeCheck("orthogonal", "skip", "no matrix in a Muon half that is orthogonalised and no more")
+        inside = [(p, place) for p, place in s.of_half("muon") if p.ndim > 1]
+        why = "no matrix is in a Muon half"
+        if inside:
+            why = "the Muon half does more than orthogonalise, by its profile"
+            if any(expected.is_plain(place) for _, place in inside):
+                why = "the gradients or lr of its matrices are too small to see their updates by"
+        return SmokeCheck("orthogonal", "skip", why)
     low, high = min(m.low for m in matrices), max(m.high for m in matrices)
     names = dict.fromkeys(m.name for m in matrices)
     figure = f"singular values {low:.2f} to {high:.2f} in {len(matrices)} sampled matrices of {len(names)} parameters"
@@ -145,10 +151,10 @@ def _matrices(p: Parameter, place: Placement, shown: Shown) -> Iterator[Matrix]:
         return
     spread = expected.factors(p.shape, place)
     for index in _strongest(grads):
-        norm = float(grads[index].norm())
-        if norm < _FAINT:
+        strength = float(grads[index].norm())
+        if strength < _FAINT:
             continue
-        shares = expected.singular_values(grads[index]) / norm
+        shares = expected.singular_values(grads[index]) / strength
         rank = max(1, int((shares >= expected.LIFTED).sum()))
         rows, columns = updates.shape[1:]
         if spread is None:
@@ -157,10 +163,11 @@ def _matrices(p: Parameter, place: Placement, shown: Shown) -> Iterator[Matrix]:
             continue
         low, high = spread
         size = expected.rms(updates[index])
-        ideal = float(expected.lifted(shares).norm()) / sqrt(rows * columns)
-        chosen = low if abs(size - low * ideal) <= abs(size - high * ideal) else high
+        least, largest = (norm / sqrt(rows * columns) for norm in expected.ideal_norms(shares))
+        chosen = low if abs(size - low * least) <= abs(size - high * least) else high
         values = expected.singular_values(updates[index]) / chosen
-        yield Matrix(p.name, p.role, place, values, rank, size / (chosen * ideal) if ideal else None, index)
+        share = expected.share_of(size / chosen, least, largest) if least else None
+        yield Matrix(p.name, p.role, place, values, rank, share, index)
 
 
 def _strongest(grads: Tensor) -> list[int]:
@@ -223,7 +230,7 @@ def _fused(s: Subject, matrices: Sequence[Matrix]) -> Iterator[str]:
         if place is None or spread is None or p.ndim != 2 or sum(p.splits) != p.shape[0]:
             continue
         update = expected.update(shown.before, shown.after, expected.rates(dict(shown.group), place)) / spread[1]
-        parts = [f"{expected.rms(part) * sqrt(max(part.shape)):.2f}" for part in update.split(p.splits)]
+        parts = [f"{expected.rms(part) * sqrt(max(part.shape)):.2f}" for part in torch.split(update, list(p.splits))]
         yield f"{name}: orthogonalised as one, its parts have {', '.join(parts)} of a matrix of their own (PML212)"
 
 

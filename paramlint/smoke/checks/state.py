@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from paramlint.planning.state import state_bytes
-from paramlint.report.wording import counted
 from paramlint.smoke.optimizers import Made
 from paramlint.smoke.step import clear, give, parameters, seeded, stepped
 from paramlint.smoke.subject import Subject
+from paramlint.smoke.wording import counted, said
 from paramlint.smoked import SmokeCheck
 
 _SLACK = 0.01  # of the bytes predicted
@@ -42,7 +42,8 @@ def bytes_(s: Subject) -> SmokeCheck:
     if not predicted:
         return SmokeCheck("state-bytes", "skip", "no profile says what this optimizer holds")
     total, told = sum(measured.values()), sum(predicted.values())
-    figure = f"{_size(total)} measured, {_size(told)} predicted" + (" (of the groups that are known)" if unknown else "")
+    known = " (of the groups that are known)" if unknown else ""
+    figure = f"{_size(total)} measured, {_size(told)} predicted{known}"
     details = tuple(f"{g}: {_size(measured[g])} measured, {_size(predicted[g])} predicted" for g in predicted)
     off = [g for g in predicted if abs(measured[g] - predicted[g]) > max(predicted[g] * _SLACK, small[g])]
     if not off:
@@ -73,16 +74,16 @@ def resume(s: Subject, twin: nn.Module, made: Made) -> SmokeCheck:
                 stepped(optimizers, model, {})
     except Exception as error:
         cause = error.__cause__ or error
-        said = f"{type(cause).__name__}: {str(cause).splitlines()[0] if str(cause) else ''}".rstrip(": ")
-        return SmokeCheck("resume", "fail", f"after load_state_dict: {said}", tuple(order[:1]), "", (), help_)
+        told = f"after load_state_dict: {type(cause).__name__}: {said(cause)}".rstrip(": ")
+        return SmokeCheck("resume", "fail", told, tuple(order[:1]), "", (), help_)
     finally:
         clear(s.model)
         clear(twin)
     fresh = parameters(twin)
     differ = [n for n, p in parameters(s.model).items() if not same(p.detach(), fresh[n].detach())]
     if not differ and not order:
-        tops = len(s.made.tops)
-        return SmokeCheck("resume", "pass", f"{counted(tops, 'optimizer')} loaded; the next step is the same, bit for bit")
+        tops = counted(len(s.made.tops), "optimizer")
+        return SmokeCheck("resume", "pass", f"{tops} loaded; the next step is the same, bit for bit")
     names = tuple(dict.fromkeys([*order, *differ]))
     figure = (
         f"{counted(len(differ), 'parameter')} differ{'s' * (len(differ) == 1)} after the next step"

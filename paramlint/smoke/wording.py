@@ -1,0 +1,14 @@
+"""Words of figures."""
+
+from __future__ import annotations
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 group`, `3 groups`."""
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
+def said(error: BaseException | None, longest: int = 200) -> str:
+    """The first line of an error's message, "" where it has none."""
+    lines = str(error).strip().splitlines() if error is not None else []
+    return lines[0][:longest] if lines else ""
