@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from paramlint.cli.failure import note
 from paramlint.cli.options import ModelOptions, model_options
-from paramlint.errors import ParamlintError
 from paramlint.finding import SEVERITIES
 from paramlint.registry import check_selectors
 from paramlint.run import Run
@@ -59,13 +57,13 @@ def command(
     :name beside the target. Your code is imported and run, in a process of its own with the network shut; then the
     forward of a stand-in, without your weights.
     """
-    from paramlint.cli.jobs import configuration, jobs, look, say_untraced
+    from paramlint.cli.jobs import configuration, jobs, look, named_profile, say_untraced
     from paramlint.cli.screen import screen
 
     out = screen(options.color, options.output_file)
     config = configuration(options)
     objects = tuple(text for text in optimizer if ":" in text)
-    profile = _profile([text for text in optimizer if ":" not in text], config.knowledge)
+    profile = named_profile([text for text in optimizer if ":" not in text], config.knowledge, or_object=True)
     chosen = Selection(
         _codes("--select", select) or _none_selected() if select else None,
         _codes("--extend-select", extend_select),
@@ -83,28 +81,6 @@ def command(
     mildest = SEVERITIES.index(next(s for s in SEVERITIES if s == (fail_on or config.fail_on)))
     failing = any(run.worst is not None and SEVERITIES.index(run.worst) <= mildest for run in runs)
     ctx.exit(2 if failures else int(failing and not exit_zero))
-
-
-def _profile(names: Sequence[str], folders: tuple[Path, ...]) -> str | None:
-    """The profile that `--optimizer` names.
-
-    Raises:
-        ParamlintError: there is none of that name.
-        click.UsageError: two are named.
-    """
-    if not names:
-        return None
-    from paramlint import knowledge
-
-    known = knowledge.load(folders)
-    try:
-        found = list(dict.fromkeys(known.profile(name).name for name in names))
-    except ParamlintError as e:
-        hint = f"{e.hint.rstrip('?')}, or for an object :{names[0]}?"
-        raise ParamlintError(e.message, where="--optimizer", hint=hint) from None
-    if len(found) > 1:
-        raise click.UsageError(f"--optimizer names two optimizers, {found[0]} and {found[1]}; give objects for that")
-    return found[0]
 
 
 def _codes(option: str, given: Sequence[str]) -> tuple[str, ...]:

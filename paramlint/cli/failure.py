@@ -29,6 +29,12 @@ def report(error: ParamlintError) -> None:
     _say(f"{_red('error:')} {visible(' '.join(str(error).split()))}")
 
 
+def show_traceback(text: str) -> None:
+    """The traceback of something that went wrong and is reported otherwise, where tracebacks were asked for."""
+    if text and _wanted():
+        _say(_lines(text))
+
+
 def internal(error: BaseException) -> None:
     """A fault of our own."""
     if _wanted():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -32,6 +33,28 @@ def configuration(options: ModelOptions) -> Config:
     if options.config and not options.config.exists():
         raise ParamlintError("no such file", where=str(options.config))
     return load(options.config)
+
+
+def named_profile(names: Sequence[str], folders: Sequence[Path], *, or_object: bool = False) -> str | None:
+    """The profile that `--optimizer` names; with `or_object`, the option takes objects too.
+
+    Raises:
+        ParamlintError: there is none of that name.
+        click.UsageError: two are named.
+    """
+    if not names:
+        return None
+    from paramlint import knowledge
+
+    known = knowledge.load(folders)
+    try:
+        found = list(dict.fromkeys(known.profile(name).name for name in names))
+    except ParamlintError as e:
+        hint = f"{e.hint.rstrip('?')}, or for an object :{names[0]}?" if or_object else e.hint
+        raise ParamlintError(e.message, where="--optimizer", hint=hint) from None
+    if len(found) > 1:
+        raise click.UsageError(f"--optimizer names two optimizers, {found[0]} and {found[1]}; give objects for that")
+    return found[0]
 
 
 def jobs(

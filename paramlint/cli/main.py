@@ -78,8 +78,8 @@ class Lazy(click.Group):
     cls=Lazy,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="params, check, plan and codegen import and run the code that builds the model, in a process of its own, "
-    "and then the forward of a stand-in for it; smoke steps the model itself. The others run none of yours. Exit codes: "
-    "0 no findings, 1 findings, 2 the work could not be done.",
+    "and then the forward of a stand-in for it; smoke steps the model itself. The others run none of yours. Exit "
+    "codes: 0 no findings, 1 findings, 2 the work could not be done.",
 )
 @click.version_option(__version__, "-V", "--version", prog_name="paramlint", message="%(prog)s %(version)s")
 def cli() -> None:

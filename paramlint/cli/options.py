@@ -115,10 +115,13 @@ def format_option(*formats: str) -> Callable[[F], F]:
     )
 
 
-def model_options(*formats: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def model_options(
+    *formats: str, devices: tuple[str, ...] = ("meta", "cpu")
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Adds the options, and hands them to the command as one `ModelOptions`, its first argument.
 
-    Without formats there is no `--output-format`, and the one of the options is "".
+    Without formats there is no `--output-format`, and the one of the options is "". The first of `devices` is the
+    default.
     """
     path = click.Path(path_type=Path, dir_okay=False)
     stack: list[Callable[[Any], Any]] = [
@@ -149,7 +152,11 @@ def model_options(*formats: str) -> Callable[[Callable[..., None]], Callable[...
         click.option("--memory-limit", callback=_size, metavar="SIZE", help="Memory to build in, such as 8GB."),
         click.option("--allow-network", is_flag=True, help="Let the target reach the network."),
         click.option(
-            "--device", type=click.Choice(["meta", "cpu"]), default="meta", show_default=True, help="Where to build."
+            "--device",
+            type=click.Choice(devices),
+            default=devices[0],
+            show_default=True,
+            help="Where to build." if "meta" in devices else "Where to step; auto is the best there is.",
         ),
         click.option("--config", type=path, help="A configuration file, instead of the nearest."),
         click.option("--isolated", is_flag=True, help="Read no configuration file."),

@@ -13,7 +13,6 @@ import click
 
 from paramlint.cli.options import ModelOptions
 from paramlint.config import Config
-from paramlint.errors import ParamlintError
 
 if TYPE_CHECKING:
     from paramlint.generation import Wish
@@ -103,10 +102,12 @@ def jobs_and_wish(options: ModelOptions, wanted: PlanOptions, config: Config) ->
         ParamlintError: no optimizer of that name.
         click.UsageError: no optimizer is named; or no target.
     """
-    from paramlint.cli.jobs import jobs
+    from paramlint.cli.jobs import jobs, named_profile
     from paramlint.generation import Wish
 
-    todo = jobs(options, config, profile=_profile(wanted.optimizer, config))
+    todo = jobs(
+        options, config, profile=named_profile([wanted.optimizer] if wanted.optimizer else [], config.knowledge)
+    )
     if any(job.profile is None for job in todo):
         raise click.UsageError("Missing option '--optimizer': say what the groups are for, such as torch-muon.")
     return todo, Wish(wanted.fused, wanted.layer_decay, wanted.layers)
@@ -122,12 +123,3 @@ def job_and_wish(options: ModelOptions, wanted: PlanOptions, config: Config) -> 
     if len(todo) > 1:
         raise click.UsageError(f"Missing argument 'TARGET': one of {', '.join(job.label for job in todo)}.")
     return todo[0], wish
-
-
-def _profile(name: str | None, config: Config) -> str | None:
-    from paramlint import knowledge
-
-    try:
-        return None if name is None else knowledge.load(config.knowledge).profile(name).name
-    except ParamlintError as e:
-        raise ParamlintError(e.message, where="--optimizer", hint=e.hint) from None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from paramlint.cli.failure import note, report
+from paramlint.cli.failure import note, report, show_traceback
 from paramlint.cli.options import ModelOptions, model_options
 from paramlint.errors import ParamlintError
 
@@ -23,7 +23,7 @@ _HINT = (
 
 
 @click.command("smoke")
-@model_options("full", "concise", "json")
+@model_options("full", "concise", "json", devices=("auto", "cuda", "cpu", "mps"))
 @click.option(
     "--groups",
     multiple=True,
@@ -66,14 +66,13 @@ def command(
     name of a target in the configuration. Without one, all of these. OBJ is path/file.py:name, pkg.module:name, or
     :name beside the target. Your code is imported and run, in a process of its own with the network shut.
     """
-    from paramlint.cli.check import _profile
-    from paramlint.cli.jobs import configuration, jobs, progress
+    from paramlint.cli.jobs import configuration, jobs, named_profile, progress
     from paramlint.cli.screen import screen
     from paramlint.smoke import process
 
     out = screen(options.color, options.output_file)
     config = configuration(options)
-    profile = _profile([text for text in optimizer if ":" not in text], config.knowledge)
+    profile = named_profile([text for text in optimizer if ":" not in text], config.knowledge, or_object=True)
     objects = tuple(text for text in optimizer if ":" in text)
     if groups and not profile:
         raise click.UsageError(f"--groups are for an optimizer, and none is named: {_HINT}.")
@@ -94,7 +93,7 @@ def command(
         if not options.quiet:
             for said in smoke.notes:
                 note(said)
-        _trace(smoke)
+        show_traceback(smoke.traceback)
     out.write(_text(found, failures, options, out))
     ctx.exit(2 if failures else int(any(smoke.failed for smoke in found)))
 
@@ -129,14 +128,6 @@ def _request(
     )
 
 
-def _trace(smoke: Smoke) -> None:
-    """The traceback of a step that failed, where it was asked for."""
-    from paramlint.cli import failure
-
-    if smoke.traceback and failure._wanted():
-        failure._say(failure._lines(smoke.traceback))
-
-
 def _text(found: list[Smoke], failures: dict[str, ParamlintError], options: ModelOptions, out: Screen) -> str:
     from paramlint.report import smoke as reporting
 
@@ -145,14 +136,3 @@ def _text(found: list[Smoke], failures: dict[str, ParamlintError], options: Mode
     if options.output_format == "concise":
         return out.lines(line for smoke in found for line in reporting.concise(smoke))
     return "\n".join(out.lines(reporting.full(smoke, verbose=options.verbose)) for smoke in found)
-
-
-def _devices(of: click.Command) -> None:
-    """Here a model is stepped where it is to be trained, not built on meta."""
-    option = next(p for p in of.params if p.name == "device")
-    option.type, option.default = click.Choice(["auto", "cuda", "cpu", "mps"]), "auto"
-    if isinstance(option, click.Option):
-        option.help = "Where to step; auto is the best there is."
-
-
-_devices(command)
