@@ -35,8 +35,8 @@ class Smoke:
     """One smoke run. `device` is what it ran on ("cpu", "cuda: NVIDIA H200"), `processes` how many there were.
 
     `shrunk` says how a model that is too large for the device was made smaller, "" where it was not. `times` are
-    seconds of forward, backward and optimizer, and of torch's AdamW over the same parameters; `peak` bytes of memory. `traceback`
-    is that of a step that failed.
+    seconds of forward, backward and optimizer, and of torch's AdamW over the same parameters; `peak` bytes of memory.
+    `traceback` is that of a step that failed.
     """
 
     target: str

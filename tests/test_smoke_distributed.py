@@ -54,6 +54,7 @@ class Net(nn.Module):
         self.wte = nn.Embedding(64, 32)
         self.h = nn.ModuleList(Block() for _ in range(2))
         self.head = nn.Linear(32, 1, bias=False)
+        self.spare = nn.Linear(32, 32)  # as an expert that gets no token: DDP must not wait for its gradient
 
     def forward(self, idx):
         x = self.wte(idx)
@@ -105,10 +106,43 @@ def waiting(model):
     return optim.SGD(model.parameters(), lr=0.1)
 
 
+def whole(model):
+    import muon
+    return muon.MuonWithAuxAdam([dict(params=list(model.module.h.parameters() if hasattr(model, "module") else model.h.parameters()), use_muon=False, lr=0.02, betas=(0.9, 0.95), eps=1e-8, weight_decay=0)])
+
+
+def told(model, distributed_mesh=None):
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        wanted = "ProcessGroup" if type(model).__name__ == "DistributedDataParallel" else "DeviceMesh"
+        if type(distributed_mesh).__name__ != wanted:
+            raise TypeError(f"{distributed_mesh} is no {wanted}")
+    return optim.SGD([p for n, p in model.named_parameters() if "h." not in n], lr=0.1)
+
+
 def dying(model):
     if os.environ.get("RANK", "0") == "1":
         os._exit(7)
     return optim.SGD(model.parameters(), lr=0.1)
+"""
+
+
+# Parameters are whole, and the class wants a process group, as that of the same name does (github.com/KellerJordan/Muon).
+GATHERING = """
+import torch
+from torch import distributed as dist
+
+
+class MuonWithAuxAdam(torch.optim.Optimizer):
+    def __init__(self, param_groups):
+        super().__init__(param_groups, {})
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for p in group["params"]:
+                shares = [torch.empty_like(p) for _ in range(dist.get_world_size())]
+                dist.all_gather(shares, p.grad)
+                p.sub_(sum(shares) / len(shares), alpha=group["lr"])
 """
 
 
@@ -159,7 +193,7 @@ def test_names_that_are_anchored_are_lost_under_a_prefix(net: str) -> None:
     check = found["ddp"]
     assert check.verdict == "fail"
     assert set(check.parameters) == {f"h.{i}.{part}.weight" for i in range(2) for part in ("up", "down")}
-    assert "in group 0 of AdamW under DDP, in group 0 of Muon without it: h.{0..1}.up.weight" in check.figure
+    assert "in group 0 of AdamW under DDP, in group 0 of Muon without it: h.{0,1}.up.weight" in check.figure
     assert found["fsdp2"].verdict == "pass"
 
 
@@ -179,6 +213,18 @@ def test_a_step_that_depends_on_the_rank_is_seen_in_the_weights(net: str) -> Non
     assert "8 parameters differ between ranks after the step" in found["ddp"].figure
     assert any("made from model.module" in line for line in found["ddp"].details)
     assert "not those of one process" in found["fsdp2"].figure
+
+
+def test_a_class_that_gathers_whole_tensors(net: str, module: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    module(GATHERING, "muon.py")
+    monkeypatch.syspath_prepend(tmp_path)
+    found = checks(f"{net}:build", optimizers=(f"{net}:whole", f"{net}:told"))
+    sys.modules.pop("muon", None)
+    assert found["ddp"].verdict == "pass", found["ddp"]
+    check = found["fsdp2"]
+    assert check.verdict == "skip"
+    assert check.figure.endswith("MuonWithAuxAdam wants whole tensors")
+    assert "allgather" in check.details[-1]
 
 
 def test_a_rank_that_dies_is_named(net: str) -> None:

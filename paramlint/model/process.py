@@ -48,7 +48,8 @@ class Request:
     object that `inputs` names, or on inputs that are found where it is "". `layers` names a function that gives the
     layer of a parameter's name, or is "". The optimizer of the profile `stand_in` is stood in for where it is not
     there, also if it is a file of the user's own. `timeout` is in seconds, for the build and again (but no more than
-    60) for the trace; `memory_limit` in bytes of data of the worker (torch itself takes about 200 MB). `show_output` passes what the target prints on to stderr.
+    60) for the trace; `memory_limit` in bytes of data of the worker (torch itself takes about 200 MB). `show_output`
+    passes what the target prints on to stderr.
     """
 
     target: str

@@ -25,6 +25,9 @@ MODES: tuple[Mode, ...] = ("ddp", "fsdp2")
 
 _GRACE = 5.0  # seconds that other ranks are waited for when one has failed
 _SEARCH = 20.0  # seconds in which the parameters that a step fails on are looked for
+_WAITING = (
+    "a rank that goes another way than the rest leaves them waiting: look for what depends on it, or raise --timeout"
+)
 _BACKEND = ("does not support", "not implemented for", "not supported on")
 
 
@@ -163,8 +166,8 @@ def _check(subject: Subject, mode: Mode, told: _Told, where: str) -> SmokeCheck:
     if failed is not None:
         return _stopped(subject, mode, failed)
     if told.lost:
-        help_ = "a rank that goes another way than the rest leaves them waiting: look for what depends on the rank; or raise --timeout"
-        return SmokeCheck(mode, "fail", told.lost, help=help_ if "no end" in told.lost else "")
+        waited = "no end" in told.lost
+        return SmokeCheck(mode, "fail", told.lost, help=_WAITING if waited else "")
     return _compared(subject, mode, told.outcomes[0], where)
 
 
