@@ -36,7 +36,7 @@ ELEMENTWISE = 1e-5
 _COARSE = 0.02
 _NOISE = 1e-6
 
-Stage = Literal["wrap", "optimizers", "groups", "forward", "step", "done"]
+Stage = Literal["wrap", "optimizers", "groups", "forward", "step", "other", "done"]
 #: Where all ranks know of each other that they stopped, or that none did: they can go on to something else.
 TOGETHER: tuple[Stage, ...] = ("optimizers", "groups", "done")
 

@@ -97,7 +97,7 @@ def _run(job: Job, told: Mapping[Mode, _Told], deadline: float, timeout: float, 
             outcome = decode(Outcome, said["outcome"])
             if not outcome.mode:
                 for each in job.modes:
-                    told[each].lost = f"one process alone fails: {outcome.error}"
+                    told[each].lost = f"no comparison: {outcome.error}"
                 return
             mode: Mode = "ddp" if outcome.mode == "ddp" else "fsdp2"
             told[mode].outcomes[rank] = outcome
@@ -122,6 +122,8 @@ def _run(job: Job, told: Mapping[Mode, _Told], deadline: float, timeout: float, 
             behind.outcomes.clear()
         elif behind.failed is None:
             behind.lost = _waiting(running.at, late, timeout)
+            if running.at[0] in ranks.ALONE:
+                behind.lost = f"no comparison: {behind.lost}"
 
 
 def _share(deadline: float, modes: int) -> float:
@@ -158,8 +160,8 @@ def _where(subject: Subject, processes: int, cuda: bool) -> str:
 def _check(subject: Subject, mode: Mode, told: _Told, where: str) -> SmokeCheck:
     failed = told.failed
     whole = _whole(subject) if mode == "fsdp2" else None
-    if told.lost.startswith("one process alone"):
-        return SmokeCheck(mode, "skip", told.lost)
+    if told.lost.startswith("no comparison"):
+        return SmokeCheck(mode, "skip", told.lost, help="raise --timeout" if "no end" in told.lost else "")
     if (told.lost or failed is not None) and whole is not None and (failed is None or failed.stage != "groups"):
         why = told.lost or (failed.error if failed else "")
         return SmokeCheck(mode, "skip", f"{whole.title} wants whole tensors", details=(_reason(whole), why))
@@ -179,10 +181,14 @@ def _stopped(subject: Subject, mode: Mode, failed: Outcome) -> SmokeCheck:
     if failed.stage == "forward":
         if any(s in failed.error for s in _BACKEND):
             return SmokeCheck(mode, "skip", f"it cannot be run here: {failed.error}")
+        if "FSDP expects" in failed.error:  # it looks at the model when that runs first
+            return SmokeCheck(mode, "skip", f"{title} does not take the model: {failed.error}")
         figure, help_ = f"forward or backward fails under {title}: {failed.error}", ""
     elif failed.stage == "optimizers":
         figure = f"no optimizers can be made under {title}: {failed.error}"
         help_ = "names begin with module. there: compare what follows it" if mode == "ddp" else ""
+    elif failed.stage == "other":
+        figure, help_ = failed.error, ""
     elif failed.stage == "groups":
         figure = f"the groups are not the same on all ranks: {failed.error}"
         help_ = "make the groups of names, shapes and modules alone, not of the rank"

@@ -27,6 +27,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from paramlint.errors import ParamlintError
 from paramlint.model import guard, torchvision_ops
+from paramlint.serial import encode
 from paramlint.smoke import membership, wrapping
 from paramlint.smoke.agreement import TOGETHER, Outcome, differences
 from paramlint.smoke.culprits import culprits
@@ -36,6 +37,8 @@ from paramlint.smoke.recipe import Recipe
 from paramlint.smoke.step import Inputs, Loss, StepFailed, Updates, one_step, parameters
 from paramlint.smoke.wrapping import Mode
 
+#: What is done before the processes meet.
+ALONE = ("the build of the model", "the step of one process alone")
 _CPU = torch.device("cpu")
 _LONG = 120  # characters, beyond which the first sentence of an error has to do
 
@@ -57,11 +60,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Alone:
-    """The step of one process, and what was learnt by the way: which blocks are called, which group each parameter is
-    in; buffers as they were before."""
+    """The step of one process, and what was learnt by the way: which blocks are called, whether trainable parameters
+    are without a gradient, which group each parameter is in; buffers as they were before."""
 
     updates: Updates
     blocks: tuple[str, ...]
+    unused: bool
     groups: Mapping[str, str]
     buffers: Mapping[str, Tensor]
 
@@ -79,6 +83,7 @@ def main(rank: int, writers: Sequence[Connection], port: int, job: Job) -> None:
     guard.crash_reports()
     guard.environment(build.allow_network)
     torchvision_ops.install()
+    os.environ["TORCHDYNAMO_DISABLE"] = "1"  # to compile an optimizer takes longer than all the rest, in every rank
     if not build.allow_network:
         guard.block_network()
     _Rank(rank, writers[rank], port, job).run()
@@ -90,18 +95,19 @@ class _Rank:
     def __init__(self, rank: int, writer: Connection, port: int, job: Job) -> None:
         self.rank, self.writer, self.port, self.job = rank, writer, port, job
         self.device = torch.device("cuda", rank) if job.cuda else _CPU
-        self.stage = "load"
+        self.doing = ""
 
     def say(self, value: dict[str, Any]) -> None:
         self.writer.send_bytes(json.dumps(value).encode())
 
     def at(self, what: str) -> None:
+        self.doing = what
         self.say({"at": what})
 
     def run(self) -> None:
-        outcome = Outcome("", self.rank, "wrap")
+        mode = ""
         try:
-            self.at("the build of the model")
+            self.at(ALONE[0])
             with _environment(self.rank, self.job.processes):
                 loss, factories = self.job.recipe.loss(), self.job.recipe.factories()
             alone = self._alone(loss, factories) if self.rank == 0 else None
@@ -109,17 +115,16 @@ class _Rank:
             with _environment(self.rank, self.job.processes), _group(self.rank, self.port, self.device, self.job):
                 shared: list[Any] = [None]
                 if alone is not None:
-                    missing = [n for n in self._trainable if n not in alone.updates.gradients]
-                    shared = [(alone.blocks, bool(missing))]
+                    shared = [(alone.blocks, alone.unused)]
                 dist.broadcast_object_list(shared, 0)
                 for mode in self.job.modes:
-                    outcome = Outcome(mode, self.rank, "wrap")
-                    outcome = self._mode(outcome, loss, factories, alone, *shared[0])
-                    self.say({"outcome": _encoded(outcome)})
+                    outcome = self._mode(Outcome(mode, self.rank), loss, factories, alone, *shared[0])
+                    self.say({"outcome": encode(outcome)})
                     if outcome.stage not in TOGETHER:
                         return
         except Exception as error:
-            self.say({"outcome": _encoded(replace(outcome, error=_line(error)))})
+            cause = (error.__cause__ or error) if isinstance(error, StepFailed) else error
+            self.say({"outcome": encode(Outcome(mode, self.rank, "other", f"{self.doing} fails: {_line(cause)}"))})
 
     def _model(self) -> nn.Module:
         model = self.job.recipe.model().to(self.device)
@@ -134,15 +139,16 @@ class _Rank:
         with _environment(0, 1), ExitStack() as stack:
             model = self._model()
             buffers = {name: b.detach().clone() for name, b in model.named_buffers()}
-            self._trainable = [name for name, p in parameters(model).items() if p.requires_grad]
             maker = Maker(factories, self.job.recipe.known.profiles)
             stack.callback(maker.close)
             made = maker.make(model)
-            self.at("the step of one process alone")
+            self.at(ALONE[1])
             blocks = wrapping.repeated(model)
             called = stack.enter_context(wrapping.noting_calls(model, blocks))
             updates = one_step(model, made.tops, self._inputs(), loss, keep=_CPU)
-            return Alone(updates, tuple(b for b in blocks if b in called), membership.groups_of(made, model), buffers)
+            unused = any(p.requires_grad and n not in updates.gradients for n, p in parameters(model).items())
+            wanted = tuple(b for b in blocks if b in called)
+            return Alone(updates, wanted, unused, membership.groups_of(made, model), buffers)
 
     def _mode(
         self, start: Outcome, loss: Loss, factories: Sequence[Factory], alone: Alone | None, blocks: Any, unused: bool
@@ -163,9 +169,9 @@ class _Rank:
                 mesh = init_device_mesh(self.device.type, (self.job.processes,))
                 wrapped = wrapping.fsdp2(model, mesh, blocks)
         except Exception as error:
-            return replace(start, error=_line(error))
+            return replace(start, stage="wrap", error=_line(error))
         self.at(f"the making of the optimizers under {title}")
-        made, remarks, refusal = self._tried(factories, wrapped, model, mesh)
+        made, remarks, refusal = self._tried(factories, wrapped, model, mesh, mode)
         groups = membership.groups_of(made, wrapped)
         self.at(f"the comparison of the groups under {title}")
         everywhere: list[Any] = [None] * self.job.processes
@@ -183,7 +189,7 @@ class _Rank:
             )
         except StepFailed as failed:
             stopped = replace(start, stage="step", error=_line(failed.__cause__ or failed))
-            self.say({"outcome": _encoded(stopped)})
+            self.say({"outcome": encode(stopped)})
             self.at(f"the search for the parameters that the step fails on, under {title}")
             return replace(stopped, parameters=tuple(culprits(wrapped, made, failed)))
         except Exception as error:
@@ -205,29 +211,26 @@ class _Rank:
 
     def _same_weights(self, model: nn.Module, alone: Alone | None) -> None:
         """Every rank begins where one process alone began, also where a build is not the same each time."""
-        with torch.no_grad():
-            for name, p in parameters(model).items():
-                if alone is not None:
-                    p.copy_(alone.updates.before[name])
-                dist.broadcast(p.detach(), 0)
-            for name, b in model.named_buffers():
-                if alone is not None and name in alone.buffers:
-                    b.copy_(alone.buffers[name])
-                if b.numel():
-                    dist.broadcast(b, 0)
+        first = {**alone.updates.before, **alone.buffers} if alone is not None else {}
+        for name, held in (*parameters(model).items(), *model.named_buffers()):
+            # others are tables that a build computes; one that is expanded cannot be written to
+            if held.is_floating_point() and held.numel() and 0 not in held.stride():
+                whole = first.get(name, held).detach().to(self.device).contiguous()
+                dist.broadcast(whole, 0)
+                held.detach().copy_(whole)
 
     def _tried(
-        self, factories: Sequence[Factory], wrapped: nn.Module, model: nn.Module, mesh: Any
+        self, factories: Sequence[Factory], wrapped: nn.Module, model: nn.Module, mesh: Any, mode: Mode
     ) -> tuple[Made, tuple[str, ...], str]:
         """The optimizers with remarks, and why there are none."""
         try:
-            made, remarks = self._made(factories, wrapped, model, mesh)
+            made, remarks = self._made(factories, wrapped, model, mesh, mode)
         except ParamlintError as error:
             return Made(None), (), error.message
         return made, remarks, made.refused
 
     def _made(
-        self, factories: Sequence[Factory], wrapped: nn.Module, model: nn.Module, mesh: Any
+        self, factories: Sequence[Factory], wrapped: nn.Module, model: nn.Module, mesh: Any, mode: Mode
     ) -> tuple[Made, tuple[str, ...]]:
         """The optimizers over what is wrapped. Functions that stumble over the wrapper, since they want an attribute of
         the model or are its methods, get the model inside, as a script calls them with `model.module`.
@@ -235,7 +238,7 @@ class _Rank:
         Raises:
             ParamlintError: neither works.
         """
-        maker = Maker([_told(f, mesh) for f in factories], self.job.recipe.known.profiles)
+        maker = Maker([_told(f, mesh, mode) for f in factories], self.job.recipe.known.profiles)
         try:
             return maker.make(wrapped), ()
         except ParamlintError as error:
@@ -285,19 +288,20 @@ class _Announced:
         return self.optimizer.step()
 
 
-def _told(factory: Factory, mesh: Any) -> Factory:
+def _told(factory: Factory, mesh: Any, mode: Mode) -> Factory:
     """A factory that is told of the mesh (under DDP, of the process group) where it can be, as dion's classes must."""
+    keys = ("distributed_mesh", "replicate_mesh" if mode == "ddp" else "outer_shard_mesh")
     function = factory.make if isinstance(factory, Plain) else factory
     try:
-        takes = "distributed_mesh" in inspect.signature(function).parameters
+        given = {key: mesh for key in keys if key in inspect.signature(function).parameters}
     except (TypeError, ValueError):
-        takes = False
-    if not takes:
+        given = {}
+    if not given:
         return factory
 
     @functools.wraps(function)
     def told(*args: Any, **kwargs: Any) -> Any:
-        return function(*args, **{**kwargs, "distributed_mesh": mesh})
+        return function(*args, **{**kwargs, **given})
 
     return Plain(told) if isinstance(factory, Plain) else told
 
@@ -334,12 +338,6 @@ def _group(rank: int, port: int, device: torch.device, job: Job) -> Iterator[Non
     finally:
         with suppress(Exception):
             dist.destroy_process_group()
-
-
-def _encoded(outcome: Outcome) -> Any:
-    from paramlint.serial import encode
-
-    return encode(outcome)
 
 
 def _line(error: BaseException) -> str:
