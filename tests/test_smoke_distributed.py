@@ -158,7 +158,7 @@ def checks(
     model, factories = run.prepared(asked, known)
     maker = Maker(factories, known.profiles)
     try:
-        subject = run._subject(asked, known, model, maker, maker.make(model.module))
+        subject = run.subject_of(asked, known, model, maker, maker.make(model.module))
         recipe = Recipe(asked, model.inventory)
         before = set(multiprocessing.active_children())
         found = distributed(recipe, subject, processes=2, modes=modes, timeout=timeout)

@@ -43,6 +43,14 @@ _HINT = (
     help="A function of the outputs, or of model and inputs, that gives the loss to go back from.",
 )
 @click.option("--steps", type=click.IntRange(1, 100), default=1, show_default=True, help="Steps to make, at least.")
+@click.option(
+    "--nproc",
+    type=click.IntRange(1, 64),
+    default=1,
+    metavar="K",
+    help="Step in K processes too, under DDP and under FSDP2, and compare. Each takes the memory of a step, the first "
+    "one twice that; --memory-limit is that of each.",
+)
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -51,6 +59,7 @@ def command(
     optimizer: tuple[str, ...],
     loss: str | None,
     steps: int,
+    nproc: int,
 ) -> None:
     """One real step of TARGET with its optimizer: that everything moves as it should, and nothing else does.
 
@@ -82,7 +91,7 @@ def command(
     failures: dict[str, ParamlintError] = {}
     for job in jobs(options, config, profile=profile):
         try:
-            request = _request(job, options, groups, objects, loss, steps)
+            request = _request(job, options, groups, objects, loss, steps, nproc)
             with progress(f"stepping {job.target}", options):
                 smoke = process.run(request)
         except ParamlintError as error:
@@ -99,7 +108,13 @@ def command(
 
 
 def _request(
-    job: Job, options: ModelOptions, groups: tuple[str, ...], objects: tuple[str, ...], loss: str | None, steps: int
+    job: Job,
+    options: ModelOptions,
+    groups: tuple[str, ...],
+    objects: tuple[str, ...],
+    loss: str | None,
+    steps: int,
+    nproc: int,
 ) -> SmokeRequest:
     """
     Raises:
@@ -121,6 +136,7 @@ def _request(
         loss=loss or "",
         device=options.device,
         steps=steps,
+        processes=nproc,
         policy=job.policy,
         roles=job.roles,
         evidence=job.evidence,

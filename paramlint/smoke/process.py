@@ -19,7 +19,7 @@ class SmokeRequest:
     `optimizers` are texts of objects that give optimizers, `groups` of those that give param groups for `profile`.
     With neither, the groups are those of a plan for `profile`. `policy`, `roles` and `evidence` are those of
     `paramlint.pipeline.Job`; `fused` and `style` those of `paramlint codegen`. `device` is "auto", "cuda", "cpu" or
-    "mps". At least `steps` steps are made.
+    "mps". At least `steps` steps are made; with `processes` above 1, one more in so many processes.
     """
 
     build: Request
@@ -29,6 +29,7 @@ class SmokeRequest:
     loss: str = ""
     device: str = "auto"
     steps: int = 1
+    processes: int = 1
     policy: str = "default"
     roles: Mapping[str, str] = field(default_factory=dict)
     evidence: tuple[str, ...] = ()

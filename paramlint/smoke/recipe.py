@@ -11,7 +11,7 @@ from torch import nn
 from paramlint.knowledge import Knowledge, load
 from paramlint.model import load as loading
 from paramlint.parameter import Inventory
-from paramlint.smoke import shrink
+from paramlint.smoke import named, shrink
 from paramlint.smoke.optimizers import Factory
 from paramlint.smoke.process import SmokeRequest
 from paramlint.smoke.step import Loss, seeded
@@ -52,9 +52,7 @@ class Recipe:
         Raises:
             ParamlintError: they cannot be loaded, or generated.
         """
-        from paramlint.smoke import run  # which calls for the processes that this is for
-
-        return run._factories(self.request, self.known, self.inventory)
+        return named.factories(self.request, self.known, self.inventory)
 
     def loss(self) -> Loss:
         """The user's loss, or the default.
@@ -62,6 +60,4 @@ class Recipe:
         Raises:
             ParamlintError: it cannot be loaded.
         """
-        from paramlint.smoke import run
-
-        return run._loss(self.request)
+        return named.loss(self.request)

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import copy
 import gc
+import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from paramlint import checks as rules
 from paramlint.checks.context import context
 from paramlint.errors import ParamlintError
 from paramlint.knowledge import Knowledge, load
 from paramlint.model import groups as live_groups
-from paramlint.model import importing
 from paramlint.model import load as loading
-from paramlint.model.failure import explain
 from paramlint.parameter import LAYERS, Inventory
 from paramlint.smoke import loss as losses
-from paramlint.smoke import optimizers, real, shrink
+from paramlint.smoke import named, real, shrink
 from paramlint.smoke.checks import further, groups, moves, sizes, state, timing
 from paramlint.smoke.errors import explained
 from paramlint.smoke.optimizers import Factory, Made, Maker
@@ -31,7 +30,7 @@ from paramlint.smoke.process import SmokeRequest
 from paramlint.smoke.step import SEED, Loss, StepFailed, backward, clear, gradients, one_step, seeded
 from paramlint.smoke.subject import Subject
 from paramlint.smoked import Smoke, SmokeCheck
-from paramlint.target import parse, parse_object
+from paramlint.target import parse
 
 #: Steps after which a gradient that is still all zeros is taken to stay so.
 _MOST_STEPS = 4
@@ -39,7 +38,10 @@ _MOST_STEPS = 4
 
 @dataclass
 class Model:
-    """The model to be stepped, with what is known of it. `notes` are worth saying, `shrunk` says what was left out."""
+    """The model to be stepped, with what is known of it. `notes` are worth saying, `shrunk` says what was left out.
+
+    `kwargs` are those that it was built with in the end, `cut` whether lists of blocks were cut after that.
+    """
 
     module: nn.Module
     inventory: Inventory
@@ -48,6 +50,8 @@ class Model:
     device: torch.device
     shrunk: str = ""
     notes: tuple[str, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    cut: bool = False
 
 
 def smoke(request: SmokeRequest) -> Smoke:
@@ -92,14 +96,14 @@ def prepared(request: SmokeRequest, known: Knowledge) -> tuple[Model, list[Facto
             plain = _built(target, kwargs, "meta")
         facts = read(plain.model, location=plain.location, built_on=plain.built_on)
     except ModuleNotFoundError as error:
-        raise _missing(error, known, build.target) from None
-    chosen = _given_inputs(request, plain.model)
+        raise named.missing(error, known, build.target) from None
+    chosen = named.inputs(request, plain.model)
     found = chosen or real.examples(plain.model)
     evidence = request.evidence or LAYERS
     if build.trace and "use" in evidence:
         facts = traced(plain.model, facts, found[0] if chosen else None)
     inventory = judge(facts, known.policy(request.policy), layers=evidence, overrides=request.roles)
-    factories = _factories(request, known, inventory)
+    factories = named.factories(request, known, inventory)
 
     module = plain.model
     if plain.built_on == "meta" or any(p.is_meta for p in module.parameters()):
@@ -107,7 +111,7 @@ def prepared(request: SmokeRequest, known: Knowledge) -> tuple[Model, list[Facto
         if cut:
             shrink.cut(module)
     module = module.to(device)
-    loss = _loss(request)
+    loss = named.loss(request)
     kinds = {p.dtype for p in module.parameters() if p.dtype.is_floating_point}
     floats = next(iter(kinds)) if len(kinds) == 1 else None
     ready = real.ready(module, found, loss, device, own=bool(chosen), floats=floats)
@@ -119,10 +123,11 @@ def prepared(request: SmokeRequest, known: Knowledge) -> tuple[Model, list[Facto
         if factor > 1:
             loss = losses.scaled(loss, factor)
             notes += (f"the loss is multiplied by {factor:g}: at this initialisation some gradients are under any eps",)
-    return Model(module, inventory, ready, loss, device, shrunk, notes), factories
+    return Model(module, inventory, ready, loss, device, shrunk, notes, kwargs, cut), factories
 
 
 def _smoke(request: SmokeRequest, known: Knowledge, model: Model, maker: Maker) -> Smoke:
+    start = time.monotonic()
     found: list[SmokeCheck] = []
     result = Smoke(
         target=request.label or request.build.target,
@@ -130,11 +135,12 @@ def _smoke(request: SmokeRequest, known: Knowledge, model: Model, maker: Maker) 
         device=real.described(model.device),
         inputs=model.inputs.inputs.label,
         checks=(),
+        processes=request.processes,
         shrunk=model.shrunk,
         notes=model.notes,
     )
     made = maker.make(model.module)
-    subject = _subject(request, known, model, maker, made)
+    subject = subject_of(request, known, model, maker, made)
     if made.refused:
         return replace(result, checks=(groups.refused(made, subject.findings),))
     found.append(groups.groups(subject))
@@ -146,6 +152,8 @@ def _smoke(request: SmokeRequest, known: Knowledge, model: Model, maker: Maker) 
         _stepped(subject, seen, request.steps, found)
         found += _compared(subject)
         found += _on_a_copy(subject, found)
+        if request.processes > 1:
+            found += _distributed(request, model, subject, time.monotonic() - start)
     except StepFailed as failed:
         check, traceback = explained(subject, failed)
         found.append(check)
@@ -157,7 +165,8 @@ def _smoke(request: SmokeRequest, known: Knowledge, model: Model, maker: Maker) 
     return replace(result, checks=tuple(found), times=times, peak=_peak(model.device), facts=facts, traceback=traceback)
 
 
-def _subject(request: SmokeRequest, known: Knowledge, model: Model, maker: Maker, made: Made) -> Subject:
+def subject_of(request: SmokeRequest, known: Knowledge, model: Model, maker: Maker, made: Made) -> Subject:
+    """What the checks look at: the model, its optimizers, and who updates which parameter."""
     proposal = live_groups.read(made.given, model.module, model.inventory, known.profiles)
     if request.profile:  # a class of the profile is the release that was named, however it is installed
         named = known.profile(request.profile)
@@ -229,6 +238,18 @@ def _on_a_copy(s: Subject, before: list[SmokeCheck]) -> list[SmokeCheck]:
     return found
 
 
+def _distributed(request: SmokeRequest, model: Model, subject: Subject, elapsed: float) -> list[SmokeCheck]:
+    from paramlint.smoke.distributed import distributed
+    from paramlint.smoke.recipe import Recipe
+
+    if model.device.type == "cuda":
+        gc.collect()
+        torch.cuda.empty_cache()
+    fitted = replace(request, build=replace(request.build, kwargs=model.kwargs))
+    left = max(0.9 * request.build.timeout - elapsed, 10.0)
+    return distributed(Recipe(fitted, model.inventory, model.cut), subject, processes=request.processes, timeout=left)
+
+
 def _built(target: Any, kwargs: Mapping[str, Any], where: Any) -> loading.Built:
     with seeded():
         return loading.build(target, kwargs, where)
@@ -267,91 +288,6 @@ def _fitted(
         where=request.build.target,
         hint="give --kwargs that make the model smaller, or a larger device",
     )
-
-
-def _given_inputs(request: SmokeRequest, model: nn.Module) -> list[Any]:
-    if not request.build.inputs:
-        return []
-    try:
-        return [real.given(_object(request.build.inputs, request), model)]
-    except Exception as error:
-        raise explain(error, f"--inputs {request.build.inputs}") from error
-
-
-def _loss(request: SmokeRequest) -> Loss:
-    if not request.loss:
-        return losses.default
-    try:
-        function = _object(request.loss, request)
-    except Exception as error:
-        raise explain(error, f"--loss {request.loss}") from error
-    if not callable(function):
-        raise ParamlintError("is no function", where=f"--loss {request.loss}")
-    return losses.own(function)
-
-
-def _factories(request: SmokeRequest, known: Knowledge, inventory: Inventory) -> list[Factory]:
-    """What makes the optimizers: the user's functions, or generated code.
-
-    Raises:
-        ParamlintError: they cannot be loaded, or are not functions of the model.
-    """
-    profiles = known.profiles
-    if request.optimizers:
-        return [_function(text, request, known) for text in request.optimizers]
-    profile = known.profile(request.profile)
-    if request.groups:
-        made = [_function(text, request, known) for text in request.groups]
-
-        def groups_of(model: nn.Module) -> Any:
-            from paramlint.model.groups_call import call
-
-            given = [call(function, model, profiles) for function in made]
-            return given[0] if len(given) == 1 else [g for part in given for g in part]
-
-        return [optimizers.Plain(optimizers.from_groups(groups_of, profile, profiles))]
-    from paramlint.codegen.generate import generate
-    from paramlint.planning import plan
-
-    if profile.call_shape == "attribute":
-        raise ParamlintError(f"{profile.name} needs its whole framework, and cannot be stepped here")
-    planned = plan(inventory, known, profile.name, policy=request.policy, target=request.build.target)
-    text = generate(planned, inventory, profile)
-    try:
-        return [optimizers.generated(text)]
-    except ImportError:
-        raise optimizers.not_installed(next(iter(profile.imports), profile.name), profiles) from None
-
-
-def _function(text: str, request: SmokeRequest, known: Knowledge) -> Factory:
-    try:
-        thing = _object(text, request)
-    except ModuleNotFoundError as error:
-        raise _missing(error, known, text) from None
-    except Exception as error:
-        raise explain(error, text) from error
-    if not callable(thing) or isinstance(thing, (Tensor, nn.Module)) or hasattr(thing, "param_groups"):
-        hint = "name a function of the model: it is called again for a fresh one"
-        made = f"is {loading.described(thing)}, made once and for all, not a function"
-        raise ParamlintError(made, where=text, hint=hint)
-    factory: Factory = thing
-    return factory
-
-
-def _object(text: str, request: SmokeRequest) -> Any:
-    found = parse_object(text, parse(request.build.target))
-    return importing.take(importing.load(importing.locate(found)), found)
-
-
-def _missing(error: ModuleNotFoundError, known: Knowledge, where: str) -> ParamlintError:
-    """A module that is not installed: how to install it, where it is an optimizer's."""
-    name = error.name or ""
-    top = name.partition(".")[0]
-    if any(i.partition(".")[0] == top for p in known.profiles.values() for i in p.imports):
-        missing = optimizers.not_installed(name, known.profiles)
-        missing.where = where
-        return missing
-    return explain(error, where)
 
 
 def _peak(device: torch.device) -> int:
