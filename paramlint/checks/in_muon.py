@@ -53,7 +53,7 @@ def verdict(ctx: Context, place: Placement, p: Parameter) -> Finding | None:
         row.code,
         p,
         f"{row.what} in {place.label}, which orthogonalises it",
-        "move it to the AdamW half" if row.code != "PML204" else "move it to the AdamW half, without weight decay",
+        "move it to the AdamW half" + (", without weight decay" if row.why == _VECTOR else ""),
         place=place,
         severity=_severity(ctx, row.code, p),
         details=(row.why, *sources(ctx, p.role)),
