@@ -140,11 +140,7 @@ def plan(
     found: Layers | None = None
     scales: tuple[float, ...] = ()
     if layer_decay is not None:
-        from paramlint.planning import layers as layering
+        from paramlint.planning.layers import decayed
 
-        if callable(layers):
-            found = layering.from_function(inventory, layers, getattr(layers, "__qualname__", "a function"))
-        else:
-            found = layering.layers(inventory, layers)
-        scales = layering.scales(found, layer_decay)
+        found, scales = decayed(inventory, layers, layer_decay)
     return make(inventory, known, optimizer, policy=policy, target="", layers=found, scales=scales, fused=fused)

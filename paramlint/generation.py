@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from paramlint.errors import ParamlintError
-from paramlint.layer_function import Answers
 from paramlint.parameter import Inventory, Plain
 from paramlint.pipeline import Job, looked, request
 from paramlint.planned import Layers, Plan
@@ -58,7 +57,12 @@ def planned(job: Job, wish: Wish) -> tuple[Run, Plan]:
     known.profile(job.profile)
     asked = wish.layers if wish.layer_decay is not None and ":" in wish.layers else None
     run, answers = looked(replace(job, objects=()), layers=asked)
-    layers = _layers(run.inventory, wish, answers)
+    layers: Layers | None = None
+    scales: tuple[float, ...] = ()
+    if wish.layer_decay is not None:
+        from paramlint.planning.layers import decayed
+
+        layers, scales = decayed(run.inventory, wish.layers if answers is None else answers, wish.layer_decay)
     made = plan(
         run.inventory,
         known,
@@ -66,10 +70,10 @@ def planned(job: Job, wish: Wish) -> tuple[Run, Plan]:
         policy=run.policy,
         target=job.target,
         layers=layers,
-        scales=_scales(layers, wish),
+        scales=scales,
         fused=wish.fused,
     )
-    return replace(run, routed={n: k.half for g in made.groups for k in (g.kind,) for n in g.parameters}), made
+    return replace(run, routed={n: g.kind.half for g in made.groups for n in g.parameters}), made
 
 
 def generated(job: Job, wish: Wish, style: Style = "rules") -> Generated:
@@ -100,9 +104,7 @@ def smoke_script(made: Generated, job: Job, path: Path) -> str:
 
     profile = knowledge.load(job.knowledge).profile(made.plan.profile)
     inventory, folder = made.run.inventory, path.parent
-    return script.smoke_script(
-        made.plan, inventory, job.target, job.kwargs, path.stem, profile=profile, folder=folder
-    )  # fmt: skip
+    return script.smoke_script(made.plan, inventory, job.target, job.kwargs, path.stem, profile=profile, folder=folder)
 
 
 def _prove(text: str, job: Job, inventory: Inventory, plan: Plan, known: Knowledge, wish: Wish) -> tuple[str, ...]:
@@ -125,22 +127,6 @@ def _prove(text: str, job: Job, inventory: Inventory, plan: Plan, known: Knowled
     if not other:
         return ()
     return (f"what is installed here is {other}, and this code is for {profile.name} ({profile.install})",)
-
-
-def _layers(inventory: Inventory, wish: Wish, answers: Answers | None) -> Layers | None:
-    if wish.layer_decay is None:
-        return None
-    from paramlint.planning import layers
-
-    return layers.layers(inventory, wish.layers) if answers is None else layers.from_answers(answers)
-
-
-def _scales(layers: Layers | None, wish: Wish) -> tuple[float, ...]:
-    if layers is None or wish.layer_decay is None:
-        return ()
-    from paramlint.planning.layers import scales
-
-    return scales(layers, wish.layer_decay)
 
 
 def _call_options(job: Job, wish: Wish) -> Mapping[str, Plain]:

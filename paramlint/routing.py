@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from math import prod
 from typing import Literal
 
-from paramlint.group import Group, Member, OptimizerUse
+from paramlint.group import Group, Member, OptimizerUse, Proposal
 from paramlint.parameter import Destination, Plain
 from paramlint.profile import Profile
 
@@ -40,6 +41,17 @@ def half(
         return group.half
     flagged = _flag(group, use, profile) if profile.flag_key else None
     return flagged or _unflagged(member, profile, name or member.name or member.given or "")
+
+
+def is_class_of(use: OptimizerUse, profile: Profile) -> bool:
+    """Whether an optimizer is of the class that a profile describes, in whatever release."""
+    return use.class_name in (*profile.classes, *profile.imports)
+
+
+def as_release(proposal: Proposal, profile: Profile) -> Proposal:
+    """A class of the profile counts as the release that the profile describes, whichever is installed here."""
+    uses = (replace(u, profile=profile.name) if is_class_of(u, profile) else u for u in proposal.optimizers)
+    return replace(proposal, optimizers=tuple(uses))
 
 
 def muon_by_shape(rule: str, shape: tuple[int, ...]) -> bool:

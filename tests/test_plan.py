@@ -116,6 +116,7 @@ def test_lr_makes_up_for_weights_that_are_stored_in_out():
     plan = paramlint.plan(Turned(), "keller")
     turns = {g.parameters: g.turn for g in plan.groups if g.kind.turned}
     assert turns == {("square.weight",): 1.0, ("up.weight",): 2.0, ("down.weight",): 0.5}
+    assert {g.label for g in plan.groups if g.kind.turned} == {"muon_turned", "muon_turned_2", "muon_turned_3"}
     assert {g.parameters: values(plan, g)["lr"] for g in plan.groups if g.turn == 2} == {("up.weight",): 0.04}
     assert not any(k.turned for k in paramlint.plan(Turned(), "moonlight").kinds)  # its scale knows no sides
 

@@ -283,13 +283,13 @@ def test_all_that_json_has_is_in_the_schema() -> None:
         assert set(target["groups"][label]) == described | set(figure.options)
 
 
-def test_groups_of_one_label_are_told_apart() -> None:
+def test_groups_of_one_kind_are_told_apart() -> None:
     """Weights stored (in, out) of two shapes are two groups of one kind."""
     inventory, plan = planned(tiny("gpt"), "keller")
     first = plan.groups[0]
     halves = (
         replace(first, parameters=first.parameters[:2]),
-        replace(first, parameters=first.parameters[2:], turn=2.0),
+        replace(first, label="muon_2", parameters=first.parameters[2:], turn=2.0),
     )
     two = replace(plan, groups=(*halves, *plan.groups[1:]))
     found = figures(Run("m", inventory, policy="default"), two, KNOWN.profile("keller"), 1000)

@@ -10,7 +10,7 @@ from paramlint.group import Group, Member, OptimizerUse, Proposal
 from paramlint.knowledge import Knowledge
 from paramlint.parameter import Inventory, Parameter, Plain
 from paramlint.placement import destination
-from paramlint.profile import NdimAction, Policy, Profile, Ruling
+from paramlint.profile import LrScale, NdimAction, Policy, Profile, Ruling
 from paramlint.routing import Half, half
 
 #: Roles whose home is a Muon group wherever the optimizer takes their shape.
@@ -32,6 +32,17 @@ class Placement:
     def option(self, key: str) -> Plain:
         """An option of the group, or else of its optimizer."""
         return self.group.options.get(key, self.use.options.get(key))
+
+    @property
+    def lr_scale(self) -> LrScale | None:
+        """The lr scale in force: that of the mode which the group or the optimizer chose, or else the default."""
+        profile = self.profile
+        if profile is None:
+            return None
+        key, default = profile.lr_scale_key, profile.lr_scale.get("default")
+        if key and (key in self.group.options or key in self.use.options):
+            return profile.lr_scale.get(str(self.option(key)).lower(), default)
+        return default
 
     @property
     def action(self) -> NdimAction | None:

@@ -18,7 +18,7 @@ def check(ctx: Context) -> Iterator[Finding]:
     found: list[tuple[Placement, Parameter, LrScale, str]] = []
     untouched: dict[tuple[str, float], set[float]] = {}
     for place, p in judged(ctx, "muon"):
-        scale, lr = _scale(place), _lr(place)
+        scale, lr = place.lr_scale, _lr(place)
         if scale is None or p.ndim < 2 or place.action == "error":
             continue
         owner = layout.storing(ctx.owners(p)) if p.ndim == 2 or place.action == "flatten" else None
@@ -50,15 +50,3 @@ def check(ctx: Context) -> Iterator[Finding]:
 def _lr(place: Placement) -> float | None:
     value = place.option(place.profile.lr_key if place.profile else "lr")
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
-
-
-def _scale(place: Placement) -> LrScale | None:
-    """The lr scale in force: that of the mode which the group or the optimizer chose, or else the default."""
-    profile = place.profile
-    if profile is None:
-        return None
-    for options in (place.group.options, place.use.options):
-        if profile.lr_scale_key and profile.lr_scale_key in options:
-            mode = str(options[profile.lr_scale_key]).lower()
-            return profile.lr_scale.get(mode, profile.lr_scale.get("default"))
-    return profile.lr_scale.get("default")

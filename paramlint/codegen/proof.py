@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import isclose
 
 from paramlint import checks
 from paramlint.checks.context import context
 from paramlint.errors import ParamlintError
 from paramlint.finding import Finding
-from paramlint.group import OptimizerUse, Proposal
+from paramlint.group import Proposal
 from paramlint.knowledge import Knowledge
 from paramlint.parameter import Inventory, Plain
 from paramlint.planned import Plan, values
 from paramlint.planning.sorting import Fused
 from paramlint.profile import Profile
+from paramlint.routing import as_release, is_class_of
 
 _REPORT = "this is a fault of paramlint: please report it, with the model"
 
@@ -32,7 +32,7 @@ def prove(
     Raises:
         ParamlintError: a finding; groups that hold other parameters than planned, or other learning rates.
     """
-    proposal = _as_planned(proposal, known.profile(plan.profile))
+    proposal = as_release(proposal, known.profile(plan.profile))
     findings = checks.run(inventory, proposal, known, plan.policy, profile=plan.profile)
     left = [f for f in findings if not (f.code == "PML212" and fused == "whole")]
     if left:
@@ -44,18 +44,8 @@ def prove(
 
 def other_release(proposal: Proposal, profile: Profile) -> str:
     """The name of the profile that the installed release of an optimizer is, where the plan is for another one."""
-    others = (u.profile for u in proposal.optimizers if _is_class_of(u, profile) and u.profile != profile.name)
+    others = (u.profile for u in proposal.optimizers if is_class_of(u, profile) and u.profile != profile.name)
     return next((name for name in others if name), "")
-
-
-def _as_planned(proposal: Proposal, profile: Profile) -> Proposal:
-    """A class of the profile counts as the release that the profile describes, whichever is installed here."""
-    uses = (replace(u, profile=profile.name) if _is_class_of(u, profile) else u for u in proposal.optimizers)
-    return replace(proposal, optimizers=tuple(uses))
-
-
-def _is_class_of(use: OptimizerUse, profile: Profile) -> bool:
-    return use.class_name in (*profile.classes, *profile.imports)
 
 
 def _misplaced(plan: Plan, known: Knowledge, inventory: Inventory, proposal: Proposal) -> str:

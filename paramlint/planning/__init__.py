@@ -12,7 +12,7 @@ from paramlint.knowledge import Knowledge
 from paramlint.parameter import Inventory, Parameter
 from paramlint.planned import Kind, Layers, Plan, PlannedGroup
 from paramlint.planning import notes, options
-from paramlint.planning.sorting import Fused, Sorted, sort
+from paramlint.planning.sorting import Fused, Sorted, one_decay, sort
 from paramlint.profile import Profile
 
 __all__ = ["Fused", "plan"]
@@ -84,7 +84,7 @@ def _check(inventory: Inventory, profile: Profile, layers: Layers | None) -> Non
             "emptied": ("is emptied by ZeRO-3", "plan before sharding"),
         }[gone[0].state]
         raise ParamlintError(f"{gone[0].name} {why[0]}: it cannot be placed", hint=why[1])
-    if layers is not None and profile.call_shape in ("two-lists", "attribute") and profile.name != "deepspeed":
+    if layers is not None and one_decay(profile):
         raise ParamlintError(
             f"{profile.name} has one lr for all of its parameters, and no layer can have its own",
             hint="choose an optimizer with param groups, such as torch-muon or adamw",

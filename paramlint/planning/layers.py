@@ -44,6 +44,23 @@ def layers(inventory: Inventory, source: str = "structure") -> Layers:
     return _with_rules(of, 1 + max(of.values(), default=-1), f"the model's {'group_matcher' if top else 'structure'}")
 
 
+def decayed(
+    inventory: Inventory, source: str | Answers | Callable[..., Any], decay: float | Sequence[float]
+) -> tuple[Layers, tuple[float, ...]]:
+    """The layers, from wherever they come, with the factor on lr of each.
+
+    Raises:
+        ParamlintError: as `layers`, `from_function` and `scales`.
+    """
+    if isinstance(source, Answers):
+        found = from_answers(source)
+    elif callable(source):
+        found = from_function(inventory, source, getattr(source, "__qualname__", "a function"))
+    else:
+        found = layers(inventory, source)
+    return found, scales(found, decay)
+
+
 def from_function(inventory: Inventory, function: Callable[..., Any], source_text: str) -> Layers:
     """The layers that a user's function gives: `fn(name)`, or `fn(name, num_max_layer)` as in BEiT's code.
 

@@ -31,7 +31,7 @@ def _kind(label: str, members: tuple[Parameter, ...], profile: Profile, policy: 
     given: dict[str, Option] = {}
     if profile.norms:
         given = dict(profile.norms[label if label in profile.norms else "muon"])
-    elif profile.call_shape not in ("two-lists",) and profile.name != "megatron":
+    elif not one_decay(profile):
         given = dict(_muon(label, profile) if half == "muon" else _adam(label, profile, policy))
     return Kind(label, half, given, _why(label, members, profile, policy), turned=label == "muon_turned")
 

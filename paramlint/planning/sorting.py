@@ -37,8 +37,8 @@ def sort(inventory: Inventory, known: Knowledge, profile: Profile, policy: Polic
 
 
 def one_decay(profile: Profile) -> bool:
-    """Whether all parameters that go to Adam have to share one weight decay and lr."""
-    return profile.call_shape == "two-lists" or profile.name == "megatron"
+    """Whether all parameters have to share one weight decay and lr: there is one optimizer, and it takes no groups."""
+    return profile.keys.strictness == "none" and profile.call_shape != "two-optimizers"
 
 
 def _label(

@@ -15,7 +15,7 @@ from paramlint.run import Run
 
 @dataclass(frozen=True)
 class GroupFigures:
-    """One group of a plan. `label` is that of the group, numbered where several have it; `options` have values instead
+    """One group of a plan. `label` is that of the group; `options` have values instead
     of settings, and lr as it is before `lr_scale` and `turn` of the group."""
 
     label: str
@@ -92,13 +92,13 @@ def figures(run: Run, plan: Plan, profile: Profile, tokens: int) -> Figures:
         profile=profile,
         groups=tuple(
             GroupFigures(
-                label,
+                group.label,
                 group,
                 tuple(parameters[name] for name in group.parameters),
                 {k: values.get(o.setting) if isinstance(o, Ref) else o for k, o in group.kind.options.items()},
                 group_memory(group, parameters, profile),
             )
-            for label, group in zip(_labels(plan), plan.groups, strict=True)
+            for group in plan.groups
         ),
         shared={name: value for name, value in values.items() if name not in used},
         frozen=tuple(p for p in inventory.parameters if not p.trainable),
@@ -106,16 +106,6 @@ def figures(run: Run, plan: Plan, profile: Profile, tokens: int) -> Figures:
         arithmetic=arithmetic,
         assumptions=_assumptions(run) if arithmetic.newton_schulz else (),
     )
-
-
-def _labels(plan: Plan) -> list[str]:
-    """The labels of the groups; the second of the same label is `label_2`."""
-    seen: dict[str, int] = {}
-    found = []
-    for group in plan.groups:
-        seen[group.label] = seen.get(group.label, 0) + 1
-        found.append(group.label if seen[group.label] == 1 else f"{group.label}_{seen[group.label]}")
-    return found
 
 
 def _assumptions(run: Run) -> tuple[str, ...]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from torch import Tensor, nn
 
 from paramlint.smoke.optimizers import Made
-from paramlint.smoke.step import StepFailed, clear, parameters
+from paramlint.smoke.step import StepFailed, clear, parameters, seeded
 
 
 def culprits(model: nn.Module, made: Made, failed: StepFailed) -> Iterator[str]:
@@ -26,22 +27,25 @@ def culprits(model: nn.Module, made: Made, failed: StepFailed) -> Iterator[str]:
                 if key not in asked:
                     clear(model)
                     held[name].grad = _like(failed.gradients[name], held[name])
-                    asked[key] = _fails(optimizer, group, tensor, failed.__cause__)
+                    asked[key] = fails_alone(optimizer, group, tensor, failed.__cause__)
                 if asked[key]:
                     yield name
     clear(model)
 
 
-def _fails(optimizer: Any, group: dict[str, Any], tensor: Tensor, error: BaseException | None) -> bool:
+def fails_alone(optimizer: Any, group: dict[str, Any], tensor: Any, error: BaseException | None) -> bool:
+    """Whether a step over this parameter alone raises an error of that kind."""
     groups, params = optimizer.param_groups, group["params"]
     optimizer.param_groups, group["params"] = [group], [tensor]
     try:
-        optimizer.step()
+        with seeded():
+            optimizer.step()
     except Exception as again:
         return type(again) is type(error)
     finally:
         group["params"] = params
-        optimizer.param_groups = groups
+        with suppress(AttributeError):
+            optimizer.param_groups = groups
     return False
 
 

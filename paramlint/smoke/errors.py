@@ -13,8 +13,9 @@ from torch import Tensor
 from paramlint.model.failure import trimmed
 from paramlint.parameter import Parameter
 from paramlint.profile import Profile
+from paramlint.smoke.culprits import fails_alone
 from paramlint.smoke.optimizers import Made
-from paramlint.smoke.step import StepFailed, give, parameters, seeded
+from paramlint.smoke.step import StepFailed, give, parameters
 from paramlint.smoke.subject import Subject
 from paramlint.smoke.wording import said
 from paramlint.smoked import SmokeCheck
@@ -103,7 +104,7 @@ def _culprits(s: Subject, grads: Mapping[str, Tensor], error: BaseException) -> 
         key = (id(optimizer), id(group), tuple(tensor.shape), tensor.requires_grad, name in grads)
         if key not in verdicts:
             give(model, {name: grads[name]} if name in grads else {})
-            verdicts[key] = _fails(optimizer, group, tensor, error)
+            verdicts[key] = fails_alone(optimizer, group, tensor, error)
         if verdicts[key]:
             found.add(name)
     return found
@@ -113,19 +114,3 @@ def _singly(made: Made) -> Iterator[tuple[Any, dict[str, Any], Any]]:
     for optimizer, group in made.groups():
         for tensor in list(group["params"]):
             yield optimizer, group, tensor
-
-
-def _fails(optimizer: Any, group: dict[str, Any], tensor: Any, error: BaseException) -> bool:
-    """Whether a step over this parameter alone raises such an error."""
-    groups, held = optimizer.param_groups, group["params"]
-    optimizer.param_groups, group["params"] = [group], [tensor]
-    try:
-        with seeded():
-            optimizer.step()
-    except Exception as again:
-        return type(again) is type(error)
-    finally:
-        group["params"] = held
-        with suppress(AttributeError):
-            optimizer.param_groups = groups
-    return False

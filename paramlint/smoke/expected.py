@@ -61,18 +61,6 @@ def rms(tensor: Tensor) -> float:
     return float(tensor.float().norm()) / sqrt(max(tensor.numel(), 1))
 
 
-def scale_of(place: Placement) -> LrScale | None:
-    """The lr scale in force: that of the mode which the group or the optimizer chose, or else the default."""
-    profile = place.profile
-    if profile is None:
-        return None
-    key = profile.lr_scale_key
-    mode = place.option(key) if key else None
-    if key and (key in place.group.options or key in place.use.options):
-        return profile.lr_scale.get(str(mode).lower(), profile.lr_scale.get("default"))
-    return profile.lr_scale.get("default")
-
-
 def is_plain(place: Placement) -> bool:
     """Whether the Muon half is orthogonalised momentum and nothing more."""
     return place.profile is not None and place.profile.state.get("muon") in _MOMENTUM_ALONE
@@ -102,7 +90,7 @@ def factors(shape: tuple[int, ...], place: Placement) -> tuple[float, float] | N
     One that flattens does so before it looks at the shape; a batch has the factor of each of its matrices. For a
     filter both are allowed: some take rows and columns from its last two dimensions, and flatten it all the same.
     """
-    scale = scale_of(place)
+    scale = place.lr_scale
     if scale is None or len(shape) < 2:
         return None
     last, flat = _factor(scale, *shape[-2:]), _factor(scale, shape[0], prod(shape[1:]))

@@ -21,6 +21,7 @@ from paramlint.knowledge import Knowledge, load
 from paramlint.model import groups as live_groups
 from paramlint.model import load as loading
 from paramlint.parameter import LAYERS, Inventory
+from paramlint.routing import as_release
 from paramlint.smoke import loss as losses
 from paramlint.smoke import named, real, shrink
 from paramlint.smoke.checks import further, groups, moves, sizes, state, timing
@@ -169,12 +170,7 @@ def subject_of(request: SmokeRequest, known: Knowledge, model: Model, maker: Mak
     """What the checks look at: the model, its optimizers, and who updates which parameter."""
     proposal = live_groups.read(made.given, model.module, model.inventory, known.profiles)
     if request.profile:  # a class of the profile is the release that was named, however it is installed
-        named = known.profile(request.profile)
-        uses = (
-            replace(u, profile=named.name) if u.class_name in (*named.classes, *named.imports) else u
-            for u in proposal.optimizers
-        )
-        proposal = replace(proposal, optimizers=tuple(uses))
+        proposal = as_release(proposal, known.profile(request.profile))
     ctx = context(model.inventory, proposal, known, request.policy, request.profile or None)
     return Subject(model.module, model.inputs.inputs, model.loss, maker, made, ctx, rules.examine(ctx), model.device)
 
