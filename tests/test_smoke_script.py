@@ -22,6 +22,7 @@ from paramlint import planning
 from paramlint.cli.main import cli
 from paramlint.codegen.generate import generate
 from paramlint.codegen.smoke_inputs import inputs_function, outputs
+from paramlint.codegen.smoke_model import model_function
 from paramlint.codegen.smoke_script import smoke_script
 from paramlint.errors import ParamlintError
 from paramlint.model import torchvision_ops
@@ -222,6 +223,15 @@ def test_scripts_are_formatted_and_typed(tmp_path):
     for width in ("88", "120"):
         clean("ruff", "format", "--isolated", "--diff", "--line-length", width)
     clean("mypy", "--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(ROOT / ".mypy_cache"))
+
+
+def test_paths_of_any_length_leave_it_formatted(tmp_path):
+    script = tmp_path / "lengths.py"
+    targets = [f"{'x' * length}.py:build" for length in range(20, 90)]
+    script.write_text("\n\n\n".join(model_function(t, {}, "m.M", tmp_path) for t in targets) + "\n")
+    command = [sys.executable, "-m", "ruff", "format", "--isolated", "--diff", "--line-length", "88", script]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
 
 
 def test_several_passes_and_values_that_matter_are_written_out(tmp_path):

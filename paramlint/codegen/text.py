@@ -14,6 +14,7 @@ from paramlint.parameter import Plain
 
 WIDTH = 88
 INDENT = "    "
+_QUOTES = '"""'
 
 
 @dataclass(frozen=True)
@@ -63,14 +64,15 @@ def comment(text: str, *, indent: int = 0) -> str:
 
 def docstring(summary: str, *paragraphs: str, indent: int = 0) -> str:
     """A docstring in its quotes; paragraphs are wrapped unless they have line breaks of their own."""
-    width = WIDTH - indent
+    width = WIDTH - indent - 2 * len(_QUOTES)
     parts = [
-        "\n".join(textwrap.wrap(p, width, break_on_hyphens=False)) if "\n" not in p else p
+        "\n".join(textwrap.wrap(p, width, break_on_hyphens=False, break_long_words=False)) if "\n" not in p else p
         for p in (summary, *paragraphs)
     ]
-    text = "\n\n".join(parts).replace("\\", "\\\\").replace('"""', "'''")
-    one_line = len(parts) == 1 and "\n" not in text and len(text) + 6 <= width
-    return f'"""{text}"""' if one_line else f'"""{text}\n"""'
+    text = "\n\n".join(parts).replace("\\", "\\\\").replace(_QUOTES, "'''")
+    # The formatter leaves one line in its quotes, however long, and the quotes after several where they are.
+    closing = f"\n{_QUOTES}" if "\n" in text else _QUOTES
+    return f"{_QUOTES}{text}{closing}"
 
 
 def _item(item: str) -> str:
