@@ -51,15 +51,15 @@ def _python(target: Target, kwargs: Mapping[str, Plain], folder: Path) -> list[s
         path = Path(target.source).expanduser().resolve()
         root, name = _package(path)
         if root is None:
-            making = [f"module = load({_place(path, folder)})"]
+            making = _assigned("module = ", "load(", [_place(path, folder)])
             called = f"module.{target.attribute}"
         else:
-            making = [f"sys.path.insert(0, str({_place(root, folder)}))", _from(name, first), ""]
+            making = [*_searched(root, folder), _from(name, first), ""]
             called = target.attribute
     else:
         top = target.source.partition(".")[0]
         local = (Path(top).is_dir() or Path(f"{top}.py").is_file()) and Path.cwd()
-        making = [f"sys.path.insert(0, str({_place(local, folder)}))"] if local else []
+        making = _searched(local, folder) if local else []
         making += [_from(target.source, first), ""]
         called = target.attribute
     return [*making, *_assigned("model: nn.Module = ", f"{called}(", _keywords(kwargs)), "return model"]
@@ -120,6 +120,11 @@ def _place(path: Path, folder: Path) -> str:
     return "HERE" if relative == "." else f"HERE / {literal(relative)}"
 
 
+def _searched(path: Path, folder: Path) -> list[str]:
+    """Statements that let a script import what lies in a folder."""
+    return _assigned("", "sys.path.insert(", ["0", f"str({_place(path, folder)})"])
+
+
 def _from(module: str, name: str) -> str:
     return f"from {module} import {name}{_MAY_BE_ABSENT}"
 
@@ -140,6 +145,6 @@ def _json(value: Any) -> str:
 
 
 def _assigned(name: str, call: str, arguments: Sequence[str]) -> list[str]:
-    """A call whose result is given a name, in one line where it fits."""
+    """A call, and the name that its result is given, in one line where it fits."""
     fits = 4 + len(name) + len(call) + len(", ".join(arguments)) < WIDTH
     return enclosed(f"{name}{call}", arguments, ")", broken=not fits and bool(arguments)).splitlines()
