@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
-from paramlint.parameter import Location
+from paramlint.parameter import Location, Plain
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+
+
+@dataclass(frozen=True)
+class Fix:
+    """How the source of a finding can be mended.
+
+    `kind` names a rewriting (see `paramlint.rewrite`), done to the expression or statement that starts at `start` and
+    ends before `end` (line and column, both from 1, columns in characters); `data` has what the rewriting needs.
+    A safe fix changes nothing but the mistake. `title` says what it does, in an imperative line.
+    """
+
+    kind: str
+    start: tuple[int, int]
+    end: tuple[int, int]
+    safe: bool
+    title: str
+    data: Mapping[str, Plain] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -17,7 +35,7 @@ class Finding:
 
     `parameters` are names as in the inventory, in its order; () where the finding is about a group or the model.
     `message` says what is wrong without naming the parameters, `help` what to do, `details` the facts behind it
-    (evidence, sources), one line each.
+    (evidence, sources), one line each. `fix` mends it, where it was read in a source file.
     """
 
     code: str
@@ -28,3 +46,4 @@ class Finding:
     group: str | None = None
     location: Location | None = None
     details: tuple[str, ...] = ()
+    fix: Fix | None = None

@@ -13,23 +13,33 @@ from paramlint.errors import ParamlintError
 from paramlint.finding import Severity
 
 
+Need = Literal["model", "groups", "profile", "source"]
+
+
 @dataclass(frozen=True)
 class Rule:
     """One thing that can be wrong. `severity` is the usual one: a finding may be milder. `needs` are what the rule
-    looks at: "model", "groups", "profile"."""
+    looks at: "model", "groups", "profile", "source". Rules that are not `on` speak only where they are selected."""
 
     code: str
     name: str
     severity: Severity
     summary: str
-    needs: tuple[Literal["model", "groups", "profile"], ...]
+    needs: tuple[Need, ...]
     fix: Literal["none", "safe", "unsafe"] = "none"
+    on: bool = True
 
 
-_MG: tuple[Literal["model", "groups", "profile"], ...] = ("model", "groups")
-_MGP: tuple[Literal["model", "groups", "profile"], ...] = ("model", "groups", "profile")
+_MG: tuple[Need, ...] = ("model", "groups")
+_MGP: tuple[Need, ...] = ("model", "groups", "profile")
+_S: tuple[Need, ...] = ("source",)
+_SM: tuple[Need, ...] = ("source", "model")
+_SP: tuple[Need, ...] = ("source", "profile")
+_GP: tuple[Need, ...] = ("groups", "profile")
 
 RULES: tuple[Rule, ...] = (
+    Rule("PML001", "not-python", "error", "a file cannot be read as Python", _S),
+    Rule("PML002", "unused-suppression", "warning", "a suppression comment that silences nothing", _S, "safe"),
     Rule("PML101", "uncovered-parameter", "error", "a trainable parameter is in no group: it is never trained", _MG),
     Rule("PML102", "duplicate-parameter", "error", "one tensor is in two groups, two optimizers, or twice in one", _MG),
     Rule("PML103", "foreign-parameter", "error", "a group holds a tensor that is not the model's", _MG),
@@ -67,6 +77,40 @@ RULES: tuple[Rule, ...] = (
         _MGP,
     ),
     Rule("PML216", "role-is-a-guess", "note", "only a name speaks for this role", ("model",)),
+    Rule("PML301", "missing-flag", "error", "a group lacks the key that says which half updates it", _GP),
+    Rule("PML302", "unknown-key", "error", "a group has a key that the optimizer rejects or ignores", _GP),
+    Rule("PML303", "lr-scale", "warning", "a learning rate is far from what this implementation is made for", _GP),
+    Rule("PML308", "wrong-package", "error", "a package that is not the optimizer it is taken for", _SP),
+    Rule("PML501", "partition-hole", "error", "the groups provably miss some parameter", _S, "unsafe"),
+    Rule("PML502", "partition-overlap", "error", "the groups provably share some parameter", _S, "unsafe"),
+    Rule("PML503", "iterator-consumed-twice", "error", "an iterator of parameters is walked twice", _S, "safe"),
+    Rule("PML504", "list-never-used", "error", "a list of parameters is given to no optimizer", _S),
+    Rule("PML505", "unreachable-branch", "warning", "a branch that can never be taken", _S),
+    Rule("PML506", "dead-pattern", "warning", "a test on names that matches no parameter", _SM),
+    Rule("PML507", "ambiguous-needle", "warning", "a test on names that takes out what it should not", _SM),
+    Rule("PML508", "whole-model-to-muon", "error", "the whole model is given to Muon", _S, "unsafe"),
+    Rule("PML509", "ndim-only-split", "error", "Muon is chosen by the number of dimensions alone", _S, "unsafe"),
+    Rule("PML510", "case-mismatch", "warning", "a capital letter is looked for in lower-case text", _S, "unsafe"),
+    Rule("PML511", "wrapped-name", "note", "a test on names that a wrapper's prefix breaks", _S),
+    Rule("PML512", "unrelated-value", "warning", "an option is given the value of another setting", _S),
+    Rule("PML513", "optimizer-not-stepped", "warning", "one of several optimizers is left out somewhere", _S),
+    Rule("PML514", "order-of-tests", "warning", "the test of dimensions comes after one that lets vectors in", _S),
+    Rule("PML515", "not-provable", "note", "the groups are neither provable nor checked", _S, "unsafe"),
+    Rule("PML516", "count-only-check", "note", "the script's check compares numbers of parameters only", _S, "unsafe"),
+    Rule("PML517", "correct-only-because-tied", "note", "the head stays out of Muon only because it is tied", _SM),
+    Rule("PML601", "lr-not-validated", "note", "a negative learning rate is accepted", _S),
+    Rule("PML602", "no-closure", "warning", "step() takes no closure, or never calls it", _S),
+    Rule("PML603", "step-returns-nothing", "note", "step() drops the loss that the closure returns", _S),
+    Rule("PML604", "closure-without-grad", "error", "the closure is called where gradients are off", _S),
+    Rule("PML605", "no-no-grad", "warning", "step() updates through .data instead of under no_grad", _S),
+    Rule("PML606", "empty-defaults", "warning", "Optimizer.__init__ is given no defaults", _S),
+    Rule("PML607", "deprecated-signature", "error", "an in-place operation takes its factor first", _S, "safe"),
+    Rule("PML608", "grad-none", "warning", "a gradient is used that may be None", _S),
+    Rule("PML609", "state-outside-state", "warning", "per-parameter state is kept outside self.state", _S),
+    Rule("PML610", "no-super-init", "error", "Optimizer.__init__ is never called", _S),
+    Rule("PML611", "consumes-params", "warning", "params is walked before Optimizer.__init__ has it", _S),
+    Rule("PML612", "sparse-not-refused", "note", "sparse gradients are neither handled nor refused", _S, on=False),
+    Rule("PML613", "grad-mutated", "note", "step() changes the gradient in place", _S),
 )
 
 

@@ -1,0 +1,87 @@
+"""What was read in a script: which optimizers it makes, and of what. Plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from paramlint.parameter import Destination
+from paramlint.source.terms import TRUE, Item, Span, Term
+
+
+@dataclass(frozen=True)
+class SymbolicGroup:
+    """A param group, or many of one make.
+
+    `items` have parameters as their values. With `key`, a term over the variables of the items, there is one group for
+    each value that it takes: groups of one `family` with equal keys are one. `options` are terms, over the same
+    variables where there is a key. `half` is set where the call says who gets the group. `unread` says what kept part
+    of it from being read; then there may be more in the group than `items`. `when` is the condition on the script's
+    settings under which the group is given.
+    """
+
+    items: tuple[Item, ...]
+    options: Mapping[str, Term] = field(default_factory=dict)
+    span: Span | None = None
+    container: str = "list"
+    half: Destination | None = None
+    key: Term | None = None
+    family: int | None = None
+    when: Term = TRUE
+    unread: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class OptimizerClass:
+    """The class of an optimizer, as far as the source tells.
+
+    `name` is qualified where imports say so. `profile` is the profile it was recognised as, or the one whose calls look
+    like its own, then `assumed`. `kind` says who updates what it is given: "muon" orthogonalises all of it, "adam" all
+    elementwise, "routed" decides inside, "unknown" else. `reads` are the keys of groups that its own source reads, None
+    where that was not seen.
+    """
+
+    name: str
+    profile: str | None = None
+    assumed: bool = False
+    kind: Literal["muon", "adam", "routed", "unknown"] = "unknown"
+    reads: frozenset[str] | None = None
+
+
+@dataclass(frozen=True)
+class Construction:
+    """One place where an optimizer is made, or groups that a function returns (`made` None).
+
+    `options` are the other arguments of the call, by name. `when` is the condition on the script's settings under which
+    the place is reached, `name` the variable that holds the result. `unread` says what kept the groups from being read.
+    """
+
+    made: OptimizerClass | None
+    groups: tuple[SymbolicGroup, ...]
+    span: Span
+    options: Mapping[str, Term] = field(default_factory=dict)
+    when: Term = TRUE
+    name: str = ""
+    unread: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RuntimeCheck:
+    """A check that the script makes itself: of sets of parameters, or of how many there are."""
+
+    kind: Literal["sets", "counts"]
+    span: Span
+
+
+@dataclass(frozen=True)
+class Build:
+    """One way in which a script makes optimizers: all that one function makes, helpers followed.
+
+    `checks` are its own. `entry` is the function's name, "" for the module itself.
+    """
+
+    constructions: tuple[Construction, ...]
+    span: Span
+    entry: str = ""
+    checks: tuple[RuntimeCheck, ...] = ()

@@ -1,0 +1,288 @@
+"""What a script says of a parameter that is not known yet: terms over variables, compared by structure.
+
+A loop such as `for n, p in model.named_parameters()` is read once, with a variable for what one turn takes. What is
+computed from `n` and `p` becomes a term, and every list that the loop fills becomes items: a term, and the condition
+under which it is in the list. From the same terms come a proof over any model, and the sets over a known one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Span:
+    """A piece of source. Lines and columns count from 1, columns count characters; the end is past the last one."""
+
+    path: str
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+
+
+@dataclass(frozen=True)
+class Term:
+    """A value that the script computes."""
+
+
+@dataclass(frozen=True)
+class Const(Term):
+    """A value that is known: None, a bool, number or string, or a tuple of these. `True` is not `1` here."""
+
+    value: object
+    kind: type = field(init=False, default=object)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kind", type(self.value))
+
+
+@dataclass(frozen=True)
+class Root(Term):
+    """A model, by the expression that the script has for it ("model", "self.net"), wrappers taken off."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Attribute(Term):
+    """`of.name`, where `of` is a model, a module or something in one: a submodule, a parameter, or plain data."""
+
+    of: Term
+    name: str
+
+
+@dataclass(frozen=True)
+class Binder:
+    """What one turn of a loop takes.
+
+    kind "parameter": one of `of.named_parameters(recurse=recurse)`; "module": one of `of.named_modules()`, itself among
+    them; "child": one of `of.named_children()`; "element": one of the modules in `of` when it is iterated over.
+    `number` tells binders apart.
+    """
+
+    number: int
+    kind: Literal["parameter", "module", "child", "element"]
+    of: Term
+    recurse: bool = True
+
+
+@dataclass(frozen=True)
+class Var(Term):
+    """What a binder stands for: "value" is the parameter or module itself, "name" its name, relative to `binder.of`."""
+
+    binder: Binder
+    what: Literal["value", "name"]
+
+
+@dataclass(frozen=True)
+class Op(Term):
+    """An operation on terms. Operators by sign: "and", "or" (any number of arguments), "not", "==", "<", "<=", "is",
+    "in" (needle, string), "+", "-", "*", "/", "//", "%", "**", "neg", "getitem", "if" (condition, then, otherwise),
+    "tuple", "concat" (strings joined, numbers written out).
+
+    "attr:ndim", "attr:requires_grad", "attr:shape" and the like of one argument; "method:lower" and the like, the
+    object first; "call:len" and the like, by the qualified name ("call:re.search"). "isinstance" has an object and the
+    qualified name of one class as a constant. Of a number of dimensions there is one way to speak: "attr:ndim".
+    """
+
+    op: str
+    args: tuple[Term, ...]
+
+
+@dataclass(frozen=True)
+class Opaque(Term):
+    """What cannot be read: the same text over the same arguments has the same value. `why` says what was in the way."""
+
+    text: str
+    args: tuple[Term, ...] = ()
+    why: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True)
+class Member(Term):
+    """Whether a term is among the values of items."""
+
+    of: Term
+    items: tuple[Item, ...]
+
+
+@dataclass(frozen=True)
+class Test:
+    """A condition that a script tests on the way to a place, and where. `holds` is the term that is true there."""
+
+    holds: Term
+    span: Span = field(compare=False)
+
+
+@dataclass(frozen=True)
+class Item:
+    """What is put into a collection: `value`, once for each way to bind `binders` under which `when` holds.
+
+    `tests` are the conditions on the way there, in the order of the source, and `span` is what puts it there; neither
+    counts when items are compared. Later binders may be over the values of earlier ones.
+    """
+
+    value: Term
+    binders: tuple[Binder, ...] = ()
+    when: Term = Const(True)
+    tests: tuple[Test, ...] = field(default=(), compare=False)
+    span: Span | None = field(default=None, compare=False)
+
+
+TRUE = Const(True)
+FALSE = Const(False)
+
+
+def both(*terms: Term) -> Term:
+    """The conjunction, simplified: no constants, no doubles, FALSE where a term and its negation stand in it."""
+    return _joined("and", terms, TRUE, FALSE)
+
+
+def either(*terms: Term) -> Term:
+    """The disjunction, simplified in the same way."""
+    return _joined("or", terms, FALSE, TRUE)
+
+
+def negated(term: Term) -> Term:
+    if isinstance(term, Const):
+        return Const(not term.value)
+    if isinstance(term, Op) and term.op == "not":
+        return term.args[0]
+    return Op("not", (term,))
+
+
+def chosen(condition: Term, then: Term, otherwise: Term) -> Term:
+    """`then if condition else otherwise`; over truth values it becomes a condition itself."""
+    if isinstance(condition, Const):
+        return then if condition.value else otherwise
+    if then == otherwise:
+        return then
+    if is_condition(then) and is_condition(otherwise):
+        return either(both(condition, then), both(negated(condition), otherwise))
+    return Op("if", (condition, then, otherwise))
+
+
+_CONDITIONS = {"and", "or", "not", "==", "<", "<=", "is", "in", "isinstance", "attr:requires_grad"}
+
+
+def is_condition(term: Term) -> bool:
+    """Whether a term is a truth value for certain."""
+    if isinstance(term, Const):
+        return isinstance(term.value, bool)
+    if isinstance(term, Op):
+        return term.op in _CONDITIONS or term.op in ("method:startswith", "method:endswith")
+    return isinstance(term, Member)
+
+
+def children(term: Term) -> Iterator[Term]:
+    """The terms that a term is made of, those of the binders and items in it among them."""
+    match term:
+        case Op(args=args) | Opaque(args=args):
+            yield from args
+        case Attribute(of=of):
+            yield of
+        case Var(binder=binder):
+            yield binder.of
+        case Member(of=of, items=items):
+            yield of
+            for item in items:
+                yield item.value
+                yield item.when
+                for binder in item.binders:
+                    yield binder.of
+
+
+def walk(term: Term) -> Iterator[Term]:
+    """The term and all terms in it."""
+    stack = [term]
+    while stack:
+        one = stack.pop()
+        yield one
+        stack.extend(children(one))
+
+
+def binders(term: Term) -> set[Binder]:
+    """The binders of the variables that a term has; those that its own items bind are not among them."""
+    match term:
+        case Var(binder=binder):
+            return {binder} | binders(binder.of)
+        case Member(of=of, items=items):
+            found = binders(of)
+            for item in items:
+                inner = binders(item.value) | binders(item.when)
+                for b in item.binders:
+                    inner |= binders(b.of)
+                found |= inner - set(item.binders)
+            return found
+    found = set()
+    for child in children(term):
+        found |= binders(child)
+    return found
+
+
+def mapped(term: Term, change: Callable[[Term], Term | None]) -> Term:
+    """The term with parts replaced: `change` gives what stands for a part, or None to look inside it. Conditions are
+    simplified again on the way out."""
+    new = change(term)
+    if new is not None:
+        return new
+    match term:
+        case Op(op=op, args=args):
+            return operation(op, tuple(mapped(a, change) for a in args))
+        case Opaque(args=args):
+            return replace(term, args=tuple(mapped(a, change) for a in args))
+        case Attribute(of=of):
+            return replace(term, of=mapped(of, change))
+        case Var(binder=binder):
+            return replace(term, binder=_rebound(binder, change))
+        case Member(of=of, items=items):
+            return Member(mapped(of, change), tuple(mapped_item(i, change) for i in items))
+    return term
+
+
+def mapped_item(item: Item, change: Callable[[Term], Term | None]) -> Item:
+    """The item with parts of its terms replaced."""
+    return replace(
+        item,
+        value=mapped(item.value, change),
+        when=mapped(item.when, change),
+        binders=tuple(_rebound(b, change) for b in item.binders),
+        tests=tuple(Test(mapped(t.holds, change), t.span) for t in item.tests),
+    )
+
+
+def operation(op: str, args: tuple[Term, ...]) -> Term:
+    """An `Op`, with its conditions simplified."""
+    if op == "and":
+        return both(*args)
+    if op == "or":
+        return either(*args)
+    if op == "not":
+        return negated(args[0])
+    if op == "if":
+        return chosen(*args)
+    return Op(op, args)
+
+
+def _rebound(binder: Binder, change: Callable[[Term], Term | None]) -> Binder:
+    of = mapped(binder.of, change)
+    return binder if of == binder.of else replace(binder, of=of)
+
+
+def _joined(op: Literal["and", "or"], terms: Iterable[Term], neutral: Const, absorbing: Const) -> Term:
+    parts: dict[Term, None] = {}
+    for term in terms:
+        for part in term.args if isinstance(term, Op) and term.op == op else (term,):
+            if isinstance(part, Const):
+                if bool(part.value) == bool(absorbing.value):
+                    return absorbing
+            else:
+                parts[part] = None
+    if any(negated(part) in parts for part in parts):
+        return absorbing
+    if len(parts) > 1:
+        return Op(op, tuple(parts))
+    return next(iter(parts), neutral)
