@@ -12,7 +12,6 @@ from typing import Literal
 from paramlint.errors import ParamlintError
 from paramlint.finding import Severity
 
-
 Need = Literal["model", "groups", "profile", "source"]
 
 
