@@ -85,3 +85,37 @@ class Build:
     span: Span
     entry: str = ""
     checks: tuple[RuntimeCheck, ...] = ()
+
+
+@dataclass(frozen=True)
+class Needle:
+    """A test of a parameter's name: `op` is "in", "==", "method:startswith" or "method:endswith", `within` the name or
+    what is made of it, `when` the condition under which the test is done."""
+
+    op: str
+    text: str
+    within: Term
+    when: Term
+    span: Span
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A test in an `if` that speaks of parameters: what it asks for, and under which condition it is reached."""
+
+    test: Term
+    when: Term
+    span: Span
+    body: bool = True
+
+
+@dataclass(frozen=True)
+class Walks:
+    """An iterator that is walked twice: its name, where it is made, and both walks. `when` is the condition on the
+    script's settings under which both happen."""
+
+    name: str
+    made: Span | None
+    first: Span | None
+    second: Span | None
+    when: Term = TRUE

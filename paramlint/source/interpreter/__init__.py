@@ -1,0 +1,1 @@
+"""Reads group-building code: every statement once, with variables for what loops over parameters take."""

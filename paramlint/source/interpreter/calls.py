@@ -1,0 +1,446 @@
+"""What a call gives: functions of the script are followed, methods of its collections done, the rest is not known."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from paramlint.source.interpreter import builtin, collections, expressions, folding, loops, optimizers
+from paramlint.source.interpreter.values import (
+    Bag,
+    Bound,
+    Class,
+    Entry,
+    Function,
+    Known,
+    Made,
+    Phi,
+    Place,
+    Row,
+    Scope,
+    Table,
+    Value,
+)
+from paramlint.source.terms import FALSE, Attribute, Const, Op, Opaque, Term, Var, negated
+
+if TYPE_CHECKING:
+    from paramlint.source.interpreter.reader import Reader
+
+#: Methods of a module that give the module again.
+_SAME = frozenset(
+    {"to", "cuda", "cpu", "train", "eval", "half", "float", "double", "bfloat16", "requires_grad_", "share_memory"}
+    | {"compile", "detach", "clone", "contiguous", "apply"}
+)
+#: Functions that wrap a model, or take the wrapper off: by the last part of their names.
+_WRAPPERS = frozenset(
+    {"compile", "DistributedDataParallel", "DDP", "DataParallel", "FullyShardedDataParallel", "FSDP", "fully_shard"}
+    | {
+        "unwrap_model",
+        "get_raw_model",
+        "unwrap",
+        "extract_model_from_parallel",
+        "prepare_model",
+        "convert_sync_batchnorm",
+    }
+    | {
+        "orig_model",
+        "get_model",
+        "setup_module",
+        "cast",
+        "checkpoint_wrapper",
+        "fsdp_wrap",
+        "wrap_model",
+        "de_parallel",
+    }
+)
+
+
+@dataclass
+class Given:
+    """The arguments of a call. `more` says that some could not be told apart."""
+
+    values: list[Value] = field(default_factory=list)
+    named: dict[str, Value] = field(default_factory=dict)
+    more: bool = False
+
+    def all(self) -> list[Value]:
+        return [*self.values, *self.named.values()]
+
+    def get(self, position: int, name: str) -> Value | None:
+        if name in self.named:
+            return self.named[name]
+        return self.values[position] if position < len(self.values) else None
+
+
+def call(r: Reader, node: ast.Call) -> Value:
+    if isinstance(node.func, ast.Attribute):
+        of = _super(r, node.func.value) or r.value(node.func.value)
+        return called(r, Bound(of, node.func.attr, node.func), arguments(r, node), node)
+    if isinstance(node.func, ast.Name) and node.func.id == "isinstance" and len(node.args) == 2:
+        return builtin.instance(r, r.value(node.args[0]), r.value(node.args[1]), node)
+    function = r.value(node.func)
+    return called(r, function, arguments(r, node), node)
+
+
+def _super(r: Reader, node: ast.expr) -> Value | None:
+    match node:
+        case ast.Call(func=ast.Name(id="super")):
+            return r.frame.function.self if r.frame.function and r.frame.function.self else Opaque("self")
+    return None
+
+
+def arguments(r: Reader, node: ast.Call) -> Given:
+    given = Given()
+    for arg in node.args:
+        if isinstance(arg, ast.Starred):
+            inner = r.value(arg.value)
+            values = inner.values if isinstance(inner, Row) else inner.plain() if isinstance(inner, Bag) else None
+            if values is None:
+                given.more = True
+                given.values.append(inner)
+            else:
+                given.values += values
+        else:
+            given.values.append(r.value(arg))
+    for keyword in node.keywords:
+        held = r.value(keyword.value)
+        if keyword.arg is not None:
+            given.named[keyword.arg] = held
+        elif isinstance(held, Table):
+            given.named |= {e.key.value: e.value for e in held.entries if isinstance(e.key, Const)}  # type: ignore[misc]
+            given.more = given.more or bool(held.unread)
+        else:
+            given.more = True
+    return given
+
+
+def called(r: Reader, function: Value, given: Given, node: ast.Call) -> Value:
+    """What a call of this value gives."""
+    if isinstance(function, Phi):
+        with r.under(function.when):
+            then = called(r, function.then, given, node)
+        with r.under(negated(function.when)):
+            otherwise = called(r, function.otherwise, given, node)
+        return r.merge(function.when, then, otherwise)
+    if isinstance(function, Function):
+        return apply(r, function, given.values, given.named, node, more=given.more)
+    if isinstance(function, Bound):
+        return _method(r, function, given, node)
+    if isinstance(function, Known):
+        return _known(r, function, given, node)
+    if isinstance(function, Class):
+        return _instance(r, function, given, node)
+    return unknown(r, given, node)
+
+
+def _known(r: Reader, function: Known, given: Given, node: ast.Call) -> Value:
+    name = function.name
+    if name.startswith("builtins."):
+        found = builtin.call(r, name.removeprefix("builtins."), given, node)
+        if found is not None:
+            return found
+        return unknown(r, given, node)
+    made = optimizers.known(r, name)
+    if made is not None:
+        return optimizers.construct(r, made, given, node)
+    inner = r.project.member(function, r)
+    if inner is not None and not isinstance(inner, Known):
+        return called(r, inner, given, node)
+    found = builtin.library(r, name, given, node)
+    if found is not None:
+        return found
+    last = name.rpartition(".")[2]
+    if last in _WRAPPERS and given.values and isinstance(given.values[0], Term):
+        return given.values[0]
+    return unknown(r, given, node, name)
+
+
+def _instance(r: Reader, made: Class, given: Given, node: ast.Call) -> Value:
+    optimizer = optimizers.of_class(r, made)
+    if optimizer is not None:
+        return optimizers.construct(r, optimizer, given, node, made)
+    if any(isinstance(base, ast.Name) and base.id in ("dict", "list") for base in made.node.bases):
+        return r.opaque(node, given.all())
+    return unknown(r, given, node, made.name)
+
+
+def unknown(r: Reader, given: Given, node: ast.Call, name: str = "") -> Value:
+    """A call that cannot be followed. What it is given may go anywhere; where its name says that it makes an optimizer,
+    that is what it does."""
+    text = name or r.text(node.func)
+    made = optimizers.unknown(r, text, given)
+    if made is not None:
+        return optimizers.construct(r, made, given, node)
+    last = text.rpartition(".")[2]
+    if last in _WRAPPERS and given.values and isinstance(given.values[0], Term):
+        return given.values[0]
+    for value in given.all():
+        escaped(value)
+    depends = [t for v in given.all() if isinstance(v, Term) for t in _variables(v)]
+    why = f"{text} is not followed"
+    return Opaque(r.text(node), tuple(dict.fromkeys(depends)), why)
+
+
+def _variables(term: Term) -> list[Term]:
+    from paramlint.source.terms import walk
+
+    return [t for t in walk(term) if isinstance(t, Var)]
+
+
+def escaped(value: Value) -> None:
+    """What is handed on may be used there."""
+    if isinstance(value, Bag):
+        value.given = True
+        for entry in value.entries:
+            escaped(entry.value)
+    elif isinstance(value, Table):
+        for entry in value.entries:
+            escaped(entry.value)
+    elif isinstance(value, Row):
+        for v in value.values:
+            escaped(v)
+    elif isinstance(value, Phi):
+        escaped(value.then)
+        escaped(value.otherwise)
+
+
+def _method(r: Reader, bound: Bound, given: Given, node: ast.Call) -> Value:
+    of, name = bound.of, bound.name
+    if isinstance(of, Phi):
+        with r.under(of.when):
+            then = _method(r, Bound(of.then, name, bound.node), given, node)
+        with r.under(negated(of.when)):
+            otherwise = _method(r, Bound(of.otherwise, name, bound.node), given, node)
+        return r.merge(of.when, then, otherwise)
+    if isinstance(of, (Bag, Table, Row)):
+        return collections.method(r, of, name, given, node)
+    if isinstance(of, Made):
+        return optimizers.method(r, of, name, given, node)
+    if isinstance(of, (Known, Class)):
+        return called(r, expressions.attribute(r, of, name, bound.node), given, node)
+    if isinstance(of, Term):
+        return _term_method(r, of, name, given, node)
+    return unknown(r, given, node)
+
+
+def _term_method(r: Reader, of: Term, name: str, given: Given, node: ast.Call) -> Value:
+    if isinstance(of, Op) and of.op == "if" and name in ("parameters", "named_parameters"):
+        return loops.parameters(r, of, node, named=name != "parameters")
+    held = r.attributes.get((of, name))
+    if isinstance(held, (Function, Class, Phi)):
+        return called(r, held, given, node)
+    own = _own(r, of, name)
+    if own is not None:
+        return apply(r, own, given.values, given.named, node, more=given.more)
+    if name in ("parameters", "named_parameters"):
+        recurse = given.get(1 if name == "named_parameters" else 0, "recurse")
+        whole = not (isinstance(recurse, Const) and not recurse.value)
+        return loops.parameters(r, of, node, named=name == "named_parameters", recurse=whole)
+    if name in ("modules", "named_modules", "children", "named_children"):
+        kind = "module" if name.endswith("modules") else "child"
+        return loops.modules(r, of, kind, node, named=name.startswith("named"))
+    terms = [v for v in given.values if isinstance(v, Term)]
+    if isinstance(of, Const) or _string(of):
+        constants = [folding.constant(v) for v in given.values]
+        args = tuple(c if c is not None else v for c, v in zip(constants, given.values, strict=True))
+        if all(isinstance(a, Term) for a in args) and not given.named:
+            return _text(r, of, name, tuple(a for a in args if isinstance(a, Term)), node)
+    match name, terms:
+        case (("dim" | "ndimension"), []):
+            return folding.operation("attr:ndim", (of,))
+        case "size", []:
+            return folding.operation("attr:shape", (of,))
+        case "size", [axis]:
+            return Op("getitem", (Op("attr:shape", (of,)), axis))
+        case (("numel" | "nelement" | "data_ptr" | "is_floating_point" | "element_size"), []):
+            return Op(f"method:{name}", (of,))
+        case (("get_submodule" | "get_parameter"), [Const(value=str(path))]):
+            for part in path.split("."):
+                of = Attribute(of, part)
+            return of
+        case (("values" | "items" | "keys"), []):
+            return _unpacked(r, of, name, node)
+    if name in _SAME:
+        return of
+    if name == "prepare" and given.values:
+        return given.values[0] if len(given.values) == 1 else Row(tuple(given.values))
+    return unknown(r, given, node)
+
+
+def _unpacked(r: Reader, of: Term, name: str, node: ast.Call) -> Value:
+    """`of.items()` of something that is not known: what the script goes through is what it is."""
+    b = r.binder("element", of)
+    key, value = Var(b, "name"), Var(b, "value")
+    taken: Value = {"items": Row((key, value)), "keys": key, "values": value}[name]
+    return loops.iterator(r, b, taken, node)
+
+
+def _string(of: Term) -> bool:
+    """Whether a term is a string: a name, or what is made of one."""
+    if isinstance(of, Var):
+        return of.what == "name"
+    return isinstance(of, Op) and (of.op.startswith(("method:", "call:re")) or of.op in ("concat", "+", "getitem"))
+
+
+def _text(r: Reader, of: Term, name: str, args: tuple[Term, ...], node: ast.Call) -> Term:
+    """A method of a string."""
+    if name in ("startswith", "endswith") and len(args) == 1 and isinstance(args[0], Const):
+        sought = args[0].value
+        for one in sought if isinstance(sought, tuple) else (sought,):
+            expressions.needle(r, f"method:{name}", Const(one), of, node)
+        if isinstance(sought, tuple):
+            return expressions.either(*(folding.operation(f"method:{name}", (of, Const(s))) for s in sought))
+    return folding.operation(f"method:{name}", (of, *args))
+
+
+def _own(r: Reader, of: Term, name: str) -> Function | None:
+    """A method of the object whose method is being read."""
+    function = r.frame.function
+    if function is None or function.owner is None or function.self != of:
+        return None
+    return method(r, function.owner, name, function.scope, of)
+
+
+def method(r: Reader, owner: ast.ClassDef, name: str, scope: Scope, of: Value | None = None) -> Function | None:
+    """A method of a class of the project, or of its bases there."""
+    for node in owner.body:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == name:
+            static = any(isinstance(d, ast.Name) and d.id == "staticmethod" for d in node.decorator_list)
+            return Function(node, scope, None if static else (of or Opaque("cls")), owner)
+    for base in owner.bases:
+        if isinstance(base, (ast.Name, ast.Attribute)):
+            found = r.value(base)
+            found = r.project.member(found, r) if isinstance(found, Known) else found
+            if isinstance(found, Class) and found.node is not owner:
+                inner = method(r, found.node, name, found.scope, of)
+                if inner is not None:
+                    return inner
+    return None
+
+
+# Functions.
+
+
+def apply(
+    r: Reader, function: Function, given: Sequence[Value], named: dict[str, Value], node: ast.AST, more: bool = False
+) -> Value:
+    """What a function of the project gives for these arguments."""
+    from paramlint.source.interpreter.reader import DEPTH, Frame
+
+    if isinstance(function.node, ast.Lambda):
+        scope = Scope(function.scope.file, {}, function.scope)
+        _bind(r, function, scope, given, named, node)
+        with r.inside(function.scope.file, scope, Frame(function)):  # type: ignore[arg-type]
+            return r.value(function.node.body)
+    running = sum(f.function is not None and f.function.node is function.node for f in r.frames)
+    if running or len(r.frames) > DEPTH:
+        if running and any(isinstance(v, Var) and v.binder.kind in ("child", "module") for v in given):
+            return Const(None)  # of a walk down the tree of modules every step is read as one
+        for value in (*given, *named.values()):
+            escaped(value)
+        return r.opaque(node, [v for v in given if isinstance(v, Term)], "too deep")
+    scope = Scope(function.scope.file, {}, function.scope)
+    place, loops_of = r.place, Frame(function)
+    before = r.place
+    r.inlined.add(function.node)
+    _bind(r, function, scope, given, named, node)
+    walks = _descends(r, function, scope)
+    if walks:
+        r.place = Place((*place.binders, *walks), place.when, place.tests, place.span)
+    if any(isinstance(n, (ast.Yield, ast.YieldFrom)) for n in ast.walk(function.node)):
+        loops_of.yields = r.bag("generator", node=node)
+    with r.inside(function.scope.file, scope, loops_of):  # type: ignore[arg-type]
+        r.run(function.node.body)
+        fell = r.place.when
+        r.place = before
+        if loops_of.yields is not None:
+            return loops_of.yields
+        returns = list(loops_of.returns)
+        if fell != FALSE:
+            returns.append((fell, Const(None), r.span(function.node)))
+        if not returns:
+            r.place = Place(before.binders, FALSE, before.tests, before.span)
+            return Opaque(r.text(node), why="it never returns")
+        return r.joined(returns)
+
+
+def _descends(r: Reader, function: Function, scope: Scope) -> list[object]:
+    """Makes a function that calls itself on the children of a module go through all its modules at once."""
+    found: list[object] = []
+    name = getattr(function.node, "name", "")
+    targets = {
+        n.id
+        for loop in ast.walk(function.node)
+        if isinstance(loop, ast.For) and isinstance(loop.iter, ast.Call) and isinstance(loop.iter.func, ast.Attribute)
+        if loop.iter.func.attr in ("children", "named_children")
+        for n in ast.walk(loop.target)
+        if isinstance(n, ast.Name)
+    }
+    if not targets:
+        return found
+    own = [a.arg for a in _parameters(function)]
+    for inner in ast.walk(function.node):
+        if isinstance(inner, ast.Call) and _last(inner.func) == name:
+            offset = 1 if function.self is not None and isinstance(inner.func, ast.Attribute) else 0
+            for i, arg in enumerate(inner.args):
+                if isinstance(arg, ast.Name) and arg.id in targets and i + offset < len(own):
+                    held = scope.names.get(own[i + offset])
+                    if isinstance(held, Term) and not isinstance(held, Var):
+                        b = r.binder("module", held)
+                        scope.names[own[i + offset]] = Var(b, "value")
+                        found.append(b)
+    return found
+
+
+def _last(node: ast.expr) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+def _parameters(function: Function) -> list[ast.arg]:
+    given = function.node.args
+    return [*given.posonlyargs, *given.args]
+
+
+def _bind(
+    r: Reader, function: Function, scope: Scope, given: Sequence[Value], named: dict[str, Value], node: ast.AST
+) -> None:
+    """Gives a function's parameters their values."""
+    args = function.node.args
+    names = [a.arg for a in _parameters(function)]
+    values = list(given)
+    if function.self is not None and names:
+        values = [function.self, *values]
+    defaults = dict(zip(reversed(names), reversed(args.defaults), strict=False))
+    defaults |= {a.arg: d for a, d in zip(args.kwonlyargs, args.kw_defaults, strict=True) if d is not None}
+    for i, name in enumerate([*names, *(a.arg for a in args.kwonlyargs)]):
+        if i < min(len(values), len(names)):
+            scope.names[name] = values[i]
+        elif name in named:
+            scope.names[name] = named[name]
+        elif name in defaults:
+            before = r.scope
+            r.scope = function.scope
+            try:
+                scope.names[name] = r.value(defaults[name])
+            finally:
+                r.scope = before
+        else:
+            scope.names[name] = Opaque(name)
+    if args.vararg is not None:
+        scope.names[args.vararg.arg] = Row(tuple(values[len(names) :]))
+    if args.kwarg is not None:
+        table = r.table(node)
+        taken = {*names, *(a.arg for a in args.kwonlyargs)}
+        table.entries += [Entry(v, r.place, Const(k)) for k, v in named.items() if k not in taken]
+        scope.names[args.kwarg.arg] = table
+
+
+def looked_up(r: Reader, table: Table, key: Value, node: ast.expr) -> Value:
+    """`table[key]`."""
+    return collections.looked_up(r, table, key, node)
+
+
+def updated(r: Reader, table: Table, more: Value, node: ast.expr) -> None:
+    collections.updated(r, table, more, node)

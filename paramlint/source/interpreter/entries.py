@@ -1,0 +1,168 @@
+"""Where to begin: the functions of a file that make optimizers or groups, and the file itself."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from paramlint.knowledge import Knowledge
+from paramlint.source.interpreter import calls, collect, roots
+from paramlint.source.interpreter.optimizers import holds
+from paramlint.source.interpreter.project import File, Project
+from paramlint.source.interpreter.reader import Frame, Reader, TooMuch
+from paramlint.source.interpreter.values import Function, Made, Row, Scope, Value
+from paramlint.source.script import Branch, Build, Construction, Needle, Walks
+from paramlint.source.terms import Opaque
+
+_GROUPING = frozenset({"parameters", "named_parameters", "param_groups", "add_param_group"})
+
+
+@dataclass
+class Read:
+    """What one entry of a file gave. `stopped` says that it was too much to be read to its end."""
+
+    build: Build
+    inlined: set[ast.AST] = field(default_factory=set)
+    needles: list[Needle] = field(default_factory=list)
+    branches: list[Branch] = field(default_factory=list)
+    walks: list[Walks] = field(default_factory=list)
+    node: ast.AST | None = None
+    stopped: bool = False
+
+
+def read(file: File, project: Project, known: Knowledge) -> list[Read]:
+    """Every way in which a file makes optimizers, or groups for them.
+
+    A function that another one calls is read with that one, and by itself only where the caller makes nothing of it.
+    """
+    project.add(file)
+    found = [_entry(file, project, known, node, owner) for node, owner in _entries(file)]
+    return _outermost([r for r in found if r is not None])
+
+
+def _entries(file: File) -> Iterator[tuple[ast.AST, ast.ClassDef | None]]:
+    """The module, if it does anything by itself, and the functions and methods that may concern us."""
+    yield file.tree, None
+    stack: list[tuple[ast.AST, ast.ClassDef | None]] = [(n, None) for n in file.tree.body]
+    while stack:
+        node, owner = stack.pop(0)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            if _concerns(node):
+                yield node, owner
+        elif isinstance(node, ast.ClassDef):
+            stack += [(n, node) for n in node.body]
+        elif isinstance(node, (ast.If, ast.Try, ast.With)):
+            stack += [(n, owner) for n in ast.iter_child_nodes(node)]
+
+
+def _concerns(node: ast.AST) -> bool:
+    """Whether code may make groups or optimizers: it asks a module for parameters, or calls something of that name."""
+    for n in ast.walk(node):
+        if isinstance(n, ast.Attribute) and n.attr in _GROUPING:
+            return True
+        if isinstance(n, ast.Call):
+            name = (
+                n.func.attr if isinstance(n.func, ast.Attribute) else n.func.id if isinstance(n.func, ast.Name) else ""
+            )
+            if "optim" in name.lower() or name.endswith(("Muon", "AdamW", "Adam", "SGD")):
+                return True
+        if isinstance(n, ast.Constant) and n.value == "params":
+            return True
+    return False
+
+
+def _entry(file: File, project: Project, known: Knowledge, node: ast.AST, owner: ast.ClassDef | None) -> Read | None:
+    if node is file.tree and not any(_concerns(n) for n in _loose(file.tree)):
+        return None
+    r = Reader(project, file, known)
+    module = project.scope(file)
+    result: Value | None = None
+    stopped = False
+    try:
+        if node is file.tree:
+            with r.inside(file, Scope(file, {}, module), Frame(None)):
+                r.run(file.tree.body)
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            own = next((n for d in node.decorator_list if (n := ast.unparse(d)) == "staticmethod"), None)
+            function = Function(node, module, None if own or owner is None else Opaque("self"), owner)
+            with r.inside(file, module, Frame(None)):
+                result = calls.apply(r, function, [], {}, node)
+    except (TooMuch, RecursionError):
+        stopped = True
+    made = list(r.made)
+    if result is not None and not made and isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        made = _given_back(r, result, node)
+    if not made and not r.walks and not r.needles:
+        return None
+    own_file = [m for m in made if m.place.span is not None]
+    constructions = roots.rooted((collect.construction(m) for m in own_file), r.names, _module(owner))
+    name = getattr(node, "name", "")
+    span = file.span(node if node is not file.tree else (file.tree.body or [node])[0])
+    build = Build(_distinct(constructions), span, f"{owner.name}.{name}" if owner else name, tuple(r.checks))
+    return Read(build, r.inlined, r.needles, r.branches, r.walks, node, stopped)
+
+
+def _loose(tree: ast.Module) -> Iterator[ast.stmt]:
+    """The statements of a module that do something when it is run."""
+    for node in tree.body:
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)):
+            yield node
+
+
+def _module(owner: ast.ClassDef | None) -> bool:
+    """Whether a class is a module by its bases' names; Lightning's are."""
+    if owner is None:
+        return False
+    bases = [ast.unparse(b) for b in owner.bases]
+    methods = {n.name for n in owner.body if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))}
+    return any(b.rpartition(".")[2].endswith(("Module", "Model", "PreTrainedModel")) for b in bases) or (
+        "forward" in methods
+    )
+
+
+def _given_back(r: Reader, result: Value, node: ast.AST) -> list[Made]:
+    """Groups that a function returns, for whoever calls it."""
+    values = result.values if isinstance(result, Row) else (result,)
+    given = [v for v in values if holds(v)]
+    if not given:
+        return []
+    groups = given[0] if len(given) == 1 else Row(tuple(given))
+    return [Made(None, groups, {}, replace(r.place, span=r.span(node), binders=()))]
+
+
+def _distinct(constructions: tuple[Construction, ...]) -> tuple[Construction, ...]:
+    return tuple(dict.fromkeys(constructions)) if _hashable(constructions) else constructions
+
+
+def _hashable(constructions: tuple[Construction, ...]) -> bool:
+    return False
+
+
+def _outermost(found: list[Read]) -> list[Read]:
+    """Without the entries all of whose optimizers another one makes too, and reads as well."""
+    kept = []
+    for one in found:
+        spans = {c.span for c in one.build.constructions if c.made is not None or c.groups}
+        covered = False
+        for other in found:
+            if other is one or one.node not in other.inlined:
+                continue
+            theirs = {c.span: c for c in other.build.constructions}
+            if one.build.constructions and one.build.constructions[0].made is None:
+                covered = bool(other.build.constructions) and not any(
+                    _unread(c) for c in other.build.constructions if c.groups
+                )
+            else:
+                covered = spans <= set(theirs) and not any(
+                    _unread(theirs[s]) > _unread(c) for c in one.build.constructions for s in [c.span] if s in theirs
+                )
+            if covered:
+                break
+        if not covered:
+            kept.append(one)
+    return kept
+
+
+def _unread(c: Construction) -> int:
+    return len(c.unread) + sum(len(g.unread) for g in c.groups)

@@ -1,0 +1,505 @@
+"""What an expression is worth."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from paramlint.source.interpreter import calls, folding, loops
+from paramlint.source.interpreter.values import (
+    Bag,
+    Bound,
+    Class,
+    Entry,
+    Function,
+    Known,
+    Made,
+    Phi,
+    Row,
+    Table,
+    Value,
+    items,
+    relative,
+)
+from paramlint.source.script import Needle
+from paramlint.source.terms import (
+    FALSE,
+    TRUE,
+    Attribute,
+    Const,
+    Item,
+    Member,
+    Op,
+    Opaque,
+    Term,
+    Test,
+    Var,
+    binders,
+    both,
+    chosen,
+    either,
+    is_condition,
+    mapped,
+    negated,
+    walk,
+)
+
+if TYPE_CHECKING:
+    from paramlint.source.interpreter.reader import Reader
+
+#: Attributes of tensors that say something of one parameter.
+TENSOR = frozenset(
+    {"ndim", "shape", "requires_grad", "dtype", "device", "grad", "is_sparse", "is_leaf", "grad_fn", "nbytes"}
+)
+#: What a wrapper calls the module that it wraps.
+WRAPPED = frozenset({"module", "_orig_mod", "_fsdp_wrapped_module", "data"})
+_BUILTIN = frozenset(dir(builtins))
+_ARITHMETIC: dict[type[ast.operator], str] = {
+    ast.Add: "+",
+    ast.Sub: "-",
+    ast.Mult: "*",
+    ast.Div: "/",
+    ast.FloorDiv: "//",
+    ast.Mod: "%",
+    ast.Pow: "**",
+}
+
+
+def value(r: Reader, node: ast.expr) -> Value:
+    match node:
+        case ast.Constant(value=constant):
+            return Const(constant) if constant is not ... else Opaque("...")
+        case ast.Name(id=name):
+            found = r.scope.find(name) or r.project.named(r.file, name, r)
+            if found is not None:
+                return found
+            return Known(f"builtins.{name}") if name in _BUILTIN else Opaque(name)
+        case ast.Attribute(value=of, attr=name):
+            return attribute(r, r.value(of), name, node)
+        case ast.Subscript(value=of, slice=index):
+            return subscript(r, r.value(of), index, node)
+        case ast.Call():
+            return calls.call(r, node)
+        case ast.BinOp(left=left, op=operator, right=right):
+            return _binary(r, operator, r.value(left), r.value(right), node)
+        case ast.BoolOp():
+            return _logic(r, node)
+        case ast.Compare():
+            return _compared(r, node)
+        case ast.UnaryOp(op=ast.Not(), operand=inner):
+            return negated(condition(r, inner))
+        case ast.UnaryOp(op=ast.USub(), operand=inner):
+            v = r.value(inner)
+            return folding.operation("neg", (v,)) if isinstance(v, Term) else r.opaque(node, [v])
+        case ast.IfExp(test=test, body=body, orelse=orelse):
+            return _either(r, test, body, orelse)
+        case ast.Lambda():
+            return Function(node, r.scope)
+        case ast.Tuple(elts=parts):
+            if not any(isinstance(p, ast.Starred) for p in parts):
+                return Row(tuple(r.value(p) for p in parts))
+            return loops.listed(r, "tuple", parts, node)
+        case ast.List(elts=parts):
+            return loops.listed(r, "list", parts, node)
+        case ast.Set(elts=parts):
+            return loops.listed(r, "set", parts, node)
+        case ast.Dict():
+            return _dict(r, node)
+        case ast.ListComp(elt=element, generators=generators):
+            return loops.comprehended(r, "list", element, None, generators, node)
+        case ast.SetComp(elt=element, generators=generators):
+            return loops.comprehended(r, "set", element, None, generators, node)
+        case ast.GeneratorExp(elt=element, generators=generators):
+            return loops.comprehended(r, "generator", element, None, generators, node)
+        case ast.DictComp(key=key, value=element, generators=generators):
+            return loops.comprehended(r, "dict", element, key, generators, node)
+        case ast.JoinedStr(values=parts):
+            return _concatenated(r, parts, node)
+        case ast.FormattedValue(value=inner):
+            return r.value(inner)
+        case ast.NamedExpr(target=ast.Name(id=name), value=inner):
+            held = r.value(inner)
+            r.scope.names[name] = held
+            return held
+        case ast.Await(value=inner) | ast.Starred(value=inner):
+            return r.value(inner)
+        case ast.Yield(value=given):
+            if given is not None and r.frame.yields is not None:
+                r.frame.yields.entries.append(Entry(r.value(given), r.at(node)))
+            return Const(None)
+    return r.opaque(node)
+
+
+def attribute(r: Reader, of: Value, name: str, node: ast.expr) -> Value:
+    """`of.name`."""
+    if isinstance(of, Known):
+        found = r.project.member(Known(f"{of.name}.{name}", of.origin), r)
+        return found if found is not None else Known(f"{of.name}.{name}", of.origin)
+    if isinstance(of, Phi):
+        return r.merge(of.when, attribute(r, of.then, name, node), attribute(r, of.otherwise, name, node))
+    if isinstance(of, Made) and name == "param_groups":
+        return of.groups
+    if isinstance(of, Class):
+        inner = next((n for n in of.node.body if isinstance(n, ast.Assign) and _assigns(n, name)), None)
+        if inner is not None:
+            return r.value(inner.value)
+        method = calls.method(r, of.node, name, of.scope)
+        return method if method is not None else Opaque(f"{of.name}.{name}")
+    if isinstance(of, (Bag, Table, Row, Made)):
+        return Bound(of, name, node)
+    if isinstance(of, Term):
+        return _of_term(r, of, name, node)
+    return r.opaque(node)
+
+
+def _of_term(r: Reader, of: Term, name: str, node: ast.expr) -> Value:
+    if (of, name) in r.attributes:
+        return r.attributes[of, name]
+    tagged = _tag(r, of, name)
+    if tagged is not None:
+        return tagged
+    if name in WRAPPED:
+        return of
+    if name in TENSOR:
+        return folding.operation(f"attr:{name}", (of,))
+    function = r.frame.function
+    if function is not None and function.owner is not None and of == function.self:
+        constant = next((n for n in function.owner.body if isinstance(n, ast.Assign) and _assigns(n, name)), None)
+        if constant is not None:
+            return r.value(constant.value)
+    if isinstance(of, (Const, Op)) and not _module_like(of):
+        return Bound(of, name, node)
+    return Attribute(of, name)
+
+
+def _module_like(term: Term) -> bool:
+    """Whether a term may stand for a module: an element of one, or one or the other."""
+    return isinstance(term, Op) and term.op in ("getitem", "if", "call:getattr")
+
+
+def _tag(r: Reader, of: Term, name: str) -> Value | None:
+    """What the script itself has set as an attribute of every parameter of a loop."""
+    if not (isinstance(of, Var) and of.what == "value"):
+        return None
+    found: Value | None = None
+    for binder, tag, held, place in r.tags:
+        if tag != name or binder.kind != of.binder.kind or binder.of != of.binder.of or not isinstance(held, Term):
+            continue
+
+        def change(t: Term, binder: object = binder) -> Term | None:
+            return Var(of.binder, t.what) if isinstance(t, Var) and t.binder == binder else None
+
+        _, when, _ = relative(place, r.place)
+        new = mapped(held, change)
+        found = new if found is None else r.merge(mapped(when, change), new, found)
+    return found
+
+
+def _assigns(node: ast.Assign, name: str) -> bool:
+    return any(isinstance(t, ast.Name) and t.id == name for t in node.targets)
+
+
+def subscript(r: Reader, of: Value, index: ast.expr, node: ast.expr) -> Value:
+    """`of[index]`."""
+    if isinstance(of, Phi):
+        return r.merge(of.when, subscript(r, of.then, index, node), subscript(r, of.otherwise, index, node))
+    at = _index(r, index)
+    if isinstance(of, Table):
+        return calls.looked_up(r, of, at, node)
+    values = of.values if isinstance(of, Row) else of.plain() if isinstance(of, Bag) else None
+    if values is not None and isinstance(at, Const):
+        if isinstance(at.value, int) and -len(values) <= at.value < len(values):
+            return values[at.value]
+        return r.opaque(node)
+    if values is not None and isinstance(index, ast.Slice) and isinstance(at, Op):
+        limits = [a.value for a in at.args if isinstance(a, Const)]
+        if len(limits) == 3 and all(x is None or isinstance(x, int) for x in limits):
+            return Row(tuple(values[slice(*limits)]))
+    if values is not None and isinstance(at, Term) and all(isinstance(v, Term) for v in values):
+        return folding.operation("getitem", (Op("tuple", tuple(v for v in values if isinstance(v, Term))), at))
+    if isinstance(of, Term) and isinstance(at, Term):
+        return folding.operation("getitem", (of, at))
+    if isinstance(of, Known):
+        return Known(f"{of.name}[]", of.origin)
+    return r.opaque(node, [of, at], "an element of a list that is not known")
+
+
+def _index(r: Reader, index: ast.expr) -> Value:
+    if not isinstance(index, ast.Slice):
+        return r.value(index)
+    limits = [r.value(n) if n is not None else Const(None) for n in (index.lower, index.upper, index.step)]
+    return Op("call:slice", tuple(v if isinstance(v, Term) else Opaque("?") for v in limits))
+
+
+def _binary(r: Reader, operator: ast.operator, left: Value, right: Value, node: ast.expr) -> Value:
+    sign = _ARITHMETIC.get(type(operator))
+    if isinstance(left, (Bag, Phi)) or isinstance(right, (Bag, Phi)):
+        combined = loops.combined(r, operator, left, right, node)
+        if combined is not None:
+            return combined
+    if isinstance(left, Row) and isinstance(right, Row) and sign == "+":
+        return Row((*left.values, *right.values))
+    if isinstance(operator, ast.BitOr) and isinstance(left, (Known, Row)):
+        return Row((*_types(left), *_types(right)))
+    if isinstance(left, Const) and isinstance(left.value, str) and sign == "%":
+        return folding.formatted(left.value, right) or r.opaque(node, [left, right])
+    if sign and isinstance(left, Term) and isinstance(right, Term):
+        return folding.operation(sign, (left, right))
+    if isinstance(operator, (ast.BitAnd, ast.BitOr)) and isinstance(left, Term) and isinstance(right, Term):
+        return (both if isinstance(operator, ast.BitAnd) else either)(left, right)
+    return r.opaque(node, [left, right])
+
+
+def _types(v: Value) -> tuple[Value, ...]:
+    return v.values if isinstance(v, Row) else (v,)
+
+
+def _either(r: Reader, test: ast.expr, body: ast.expr, orelse: ast.expr) -> Value:
+    when = condition(r, test)
+    if isinstance(when, Const):
+        return r.value(body if when.value else orelse)
+    with r.under(when, tests(r, test, True)):
+        then = r.value(body)
+    with r.under(negated(when), tests(r, test, False)):
+        otherwise = r.value(orelse)
+    return r.merge(when, then, otherwise)
+
+
+def _dict(r: Reader, node: ast.Dict) -> Value:
+    table = r.table(node)
+    for key, element in zip(node.keys, node.values, strict=True):
+        if key is None:
+            calls.updated(r, table, r.value(element), element)
+        else:
+            table.entries.append(Entry(r.value(element), r.at(element), r.value(key)))
+    return table
+
+
+def _concatenated(r: Reader, parts: Sequence[ast.expr], node: ast.expr) -> Value:
+    values = [r.value(p) for p in parts]
+    if all(isinstance(v, Term) for v in values):
+        return folding.operation("concat", tuple(v for v in values if isinstance(v, Term)))
+    return r.opaque(node, values)
+
+
+# Conditions.
+
+
+def condition(r: Reader, node: ast.expr) -> Term:
+    """What a test asks for."""
+    if isinstance(node, ast.BoolOp):
+        r.step()
+        parts: list[Term] = []
+        for part in node.values:
+            held = both(*parts) if isinstance(node.op, ast.And) else negated(either(*parts))
+            if held == FALSE:
+                break
+            with r.under(held):
+                parts.append(condition(r, part))
+        return (both if isinstance(node.op, ast.And) else either)(*parts)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+        return negated(condition(r, node.operand))
+    r.tested[node] = truth(r, r.value(node), node)
+    return r.tested[node]
+
+
+def truth(r: Reader, v: Value, node: ast.expr) -> Term:
+    """Whether a value counts as true. A list that the script fills does: an empty one changes nothing."""
+    if isinstance(v, Const):
+        return TRUE if v.value else FALSE
+    if isinstance(v, Term):
+        return v
+    if isinstance(v, (Bag, Table)):
+        return TRUE if v.entries or v.unread else FALSE
+    if isinstance(v, Row):
+        return TRUE if v.values else FALSE
+    if isinstance(v, Phi):
+        return chosen(v.when, truth(r, v.then, node), truth(r, v.otherwise, node))
+    if isinstance(v, Known):
+        return Opaque(v.name)
+    return TRUE
+
+
+def _logic(r: Reader, node: ast.BoolOp) -> Value:
+    """`a and b`, `a or b` as values: the operand that decides."""
+    first = r.value(node.values[0])
+    rest = node.values[1] if len(node.values) == 2 else ast.BoolOp(node.op, node.values[1:])
+    ast.copy_location(rest, node)
+    when = truth(r, first, node)
+    if isinstance(node.op, ast.Or):
+        return first if when == TRUE else r.value(rest) if when == FALSE else _chosen(r, when, first, rest, True)
+    return first if when == FALSE else r.value(rest) if when == TRUE else _chosen(r, when, first, rest, False)
+
+
+def _chosen(r: Reader, when: Term, first: Value, rest: ast.expr, keeps: bool) -> Value:
+    with r.under(negated(when) if keeps else when):
+        other = r.value(rest)
+    if isinstance(first, Term) and isinstance(other, Term) and is_condition(first) and is_condition(other):
+        return either(first, other) if keeps else both(first, other)
+    return r.merge(when, first, other) if keeps else r.merge(when, other, first)
+
+
+def _compared(r: Reader, node: ast.Compare) -> Term:
+    sides = [r.value(n) for n in (node.left, *node.comparators)]
+    parts = []
+    for operator, left, right in zip(node.ops, sides, sides[1:], strict=False):
+        part = _compare(r, operator, left, right, node)
+        parts.append(part)
+    return both(*parts)
+
+
+def _compare(r: Reader, operator: ast.cmpop, left: Value, right: Value, node: ast.Compare) -> Term:
+    for one, other, swap in ((left, right, False), (right, left, True)):
+        if isinstance(one, Phi):
+            then = (other, one.then) if swap else (one.then, other)
+            otherwise = (other, one.otherwise) if swap else (one.otherwise, other)
+            return chosen(one.when, _compare(r, operator, *then, node), _compare(r, operator, *otherwise, node))
+    match operator:
+        case ast.In():
+            return contains(r, left, right, node)
+        case ast.NotIn():
+            return negated(contains(r, left, right, node))
+        case ast.Is() | ast.Eq():
+            return _equal(r, "is" if isinstance(operator, ast.Is) else "==", left, right, node)
+        case ast.IsNot() | ast.NotEq():
+            return negated(_equal(r, "is" if isinstance(operator, ast.IsNot) else "==", left, right, node))
+    if isinstance(left, Term) and isinstance(right, Term):
+        match operator:
+            case ast.Lt():
+                return folding.operation("<", (left, right))
+            case ast.Gt():
+                return folding.operation("<", (right, left))
+            case ast.LtE():
+                return negated(folding.operation("<", (right, left)))
+            case ast.GtE():
+                return negated(folding.operation("<", (left, right)))
+    return r.opaque(node, [left, right])
+
+
+def _equal(r: Reader, sign: str, left: Value, right: Value, node: ast.expr) -> Term:
+    left, right = _plain(left), _plain(right)
+    if isinstance(left, Const) and isinstance(right, Const):
+        return Const(left.value == right.value)
+    if isinstance(left, Const):
+        left, right = right, left
+    none = right == Const(None)
+    if none and not isinstance(left, Term):
+        return Const(isinstance(left, Known) and left.name == "builtins.None")
+    if none and isinstance(left, Var):
+        return FALSE
+    if none and isinstance(left, Op) and left.op not in ("getitem", "if", "attr:grad") and "call" not in left.op:
+        return FALSE
+    if isinstance(right, Const) and isinstance(right.value, bool) and sign in ("is", "=="):
+        if isinstance(left, Term):
+            return left if right.value else negated(left)
+    if isinstance(left, Known) and isinstance(right, Known):
+        return Const(left.name == right.name)
+    if isinstance(left, Known) or isinstance(right, Known):
+        left, right = (Const(x.name) if isinstance(x, Known) else x for x in (left, right))
+    if isinstance(left, Op) and isinstance(right, Const) and left.op == "if":
+        when, then, otherwise = left.args
+        return chosen(when, _equal(r, sign, then, right, node), _equal(r, sign, otherwise, right, node))
+    if isinstance(left, Term) and isinstance(right, Term):
+        if left == right:
+            return TRUE
+        needle(r, "==", right, left, node)
+        # The identity of an object is the object itself.
+        if all(isinstance(t, Op) and t.op in ("call:id", "method:data_ptr") for t in (left, right)):
+            left, right, sign = left.args[0], right.args[0], "is"  # type: ignore[attr-defined]
+        return Op(sign, (left, right))
+    return r.opaque(node, [left, right])
+
+
+def _plain(v: Value) -> Value:
+    constant = folding.constant(v)
+    return constant if constant is not None else v
+
+
+def contains(r: Reader, element: Value, collection: Value, node: ast.expr) -> Term:
+    """`element in collection`."""
+    if isinstance(collection, Phi):
+        then, otherwise = (contains(r, element, c, node) for c in (collection.then, collection.otherwise))
+        return chosen(collection.when, then, otherwise)
+    constant = folding.constant(collection)
+    if constant is not None and isinstance(constant.value, tuple) and isinstance(element, Term):
+        return either(*(_equal(r, "==", element, Const(v), node) for v in constant.value))
+    if isinstance(collection, Row):
+        return either(*(_equal(r, "is", element, v, node) for v in collection.values))
+    if isinstance(collection, (Bag, Table)) and isinstance(element, Term):
+        if isinstance(collection, Table) and binders(element) and any(e.key == element for e in collection.entries):
+            return Opaque(f"{r.text(node)} (met before)", tuple(_vars(element)))
+        found = member(element, items(collection))
+        if collection.unread:
+            found = either(found, Opaque(r.text(node), (element,), collection.unread[0]))
+        return found
+    if isinstance(element, Term) and isinstance(collection, Term):
+        needle(r, "in", element, collection, node)
+        return folding.operation("in", (element, collection))
+    return r.opaque(node, [element, collection])
+
+
+def _vars(term: Term) -> list[Term]:
+    return list(dict.fromkeys(t for t in walk(term) if isinstance(t, Var)))
+
+
+def member(element: Term, among: Sequence[Item]) -> Term:
+    """Membership as a plain condition where the collection ranges over what the element does."""
+    parts: list[Term] = []
+    rest: list[Item] = []
+    for item in among:
+        plain = _ranges(element, item)
+        if plain is None:
+            rest.append(item)
+        else:
+            parts.append(plain)
+    if rest:
+        parts.append(Member(element, tuple(rest)))
+    return either(*parts)
+
+
+def _ranges(element: Term, item: Item) -> Term | None:
+    if not item.binders:
+        one, other = element, item.value
+        if one == other:
+            return item.when
+        sign = "=="
+        if all(isinstance(t, Op) and t.op in ("call:id", "method:data_ptr") for t in (one, other)):
+            one, other, sign = one.args[0], other.args[0], "is"  # type: ignore[attr-defined]
+        elif not isinstance(other, Const):
+            sign = "is"
+        return both(Op(sign, (one, other)), item.when)
+    if len(item.binders) != 1:
+        return None
+    inner = item.binders[0]
+    mine = [b for b in binders(element) if b.kind == inner.kind == "parameter" and b.of == inner.of]
+    if len(mine) != 1 or mine[0].recurse != inner.recurse:
+        return None
+
+    def change(t: Term) -> Term | None:
+        return Var(mine[0], t.what) if isinstance(t, Var) and t.binder == inner else None
+
+    return mapped(item.when, change) if mapped(item.value, change) == element else None
+
+
+def needle(r: Reader, op: str, sought: Term, within: Term, node: ast.expr) -> None:
+    """Keeps a test of a parameter's name for the rules on such tests."""
+    named = any(isinstance(t, Var) and t.what == "name" for t in walk(within))
+    if isinstance(sought, Const) and isinstance(sought.value, str) and named:
+        r.needles.append(Needle(op, sought.value, within, r.place.when, r.span(node)))
+
+
+def tests(r: Reader, node: ast.expr, holds: bool) -> tuple[Test, ...]:
+    """The conditions that a test stands for, one by one, where it holds or does not."""
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+        return tests(r, node.operand, not holds)
+    if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.And) == holds:
+        return tuple(t for part in node.values for t in tests(r, part, holds))
+    term = r.tested.get(node)
+    if term is None:
+        return ()
+    return (Test(term if holds else negated(term), r.span(node)),)
+
+
+__all__: list[str] = ["attribute", "condition", "contains", "member", "subscript", "tests", "truth", "value"]

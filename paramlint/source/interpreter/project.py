@@ -1,0 +1,258 @@
+"""The files of a project, found by the names that import them. They are parsed when something in them is wanted."""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from paramlint.source import imports
+from paramlint.source.imports import Imports
+from paramlint.source.interpreter.values import Class, Function, Known, Scope, Value
+from paramlint.source.terms import Span
+
+if TYPE_CHECKING:
+    from paramlint.source.interpreter.reader import Reader
+
+#: Where a search for the root of a project ends, upwards.
+_ROOTS = (".git", "pyproject.toml", "setup.py", "setup.cfg")
+_HIGHEST = 6
+#: How many files are opened for one that is read, and how large they may be, in bytes.
+_FILES = 60
+_LARGEST = 2_000_000
+
+
+class File:
+    """One module, parsed. `path` is what reports call it, `place` where it lies, None for text without a file."""
+
+    def __init__(self, path: str, text: str, tree: ast.Module, place: Path | None = None) -> None:
+        self.path = path
+        self.text = text
+        self.tree = tree
+        self.place = place
+
+    @cached_property
+    def lines(self) -> list[str]:
+        # As the parser counts: form feeds and the like do not end a line.
+        return self.text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+
+    def span(self, node: ast.AST) -> Span:
+        line, column = getattr(node, "lineno", 1), getattr(node, "col_offset", 0)
+        end = getattr(node, "end_lineno", None) or line
+        last = getattr(node, "end_col_offset", None)
+        return Span(
+            self.path,
+            line,
+            self._characters(line, column) + 1,
+            end,
+            self._characters(end, column if last is None else last) + 1,
+        )
+
+    def text_of(self, node: ast.AST) -> str:
+        """The source of a node, in one line."""
+        line, end = getattr(node, "lineno", 0), getattr(node, "end_lineno", None)
+        if not line or not end or end > len(self.lines):
+            return ast.unparse(node)
+        first, last = self._characters(line, node.col_offset), self._characters(end, node.end_col_offset)  # type: ignore[attr-defined]
+        if line == end:
+            return self.lines[line - 1][first:last]
+        return ast.unparse(node)
+
+    def qualified(self, name: str) -> str:
+        """The name of something that this file defines."""
+        return f"{Path(self.path).stem}.{name}"
+
+    def _characters(self, line: int, column: int) -> int:
+        if not 0 < line <= len(self.lines):
+            return column
+        text = self.lines[line - 1]
+        return column if text.isascii() else len(text.encode()[:column].decode(errors="replace"))
+
+    @cached_property
+    def imports(self) -> Imports:
+        return imports.read(self.tree)
+
+    @cached_property
+    def definitions(self) -> dict[str, ast.stmt]:
+        """What the module defines at its top, by name; the last one counts."""
+        found: dict[str, ast.stmt] = {}
+        for node in top(self.tree.body):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+                found[node.name] = node
+            elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                for target in targets:
+                    if isinstance(target, ast.Name):
+                        found[target.id] = node
+            elif isinstance(node, (ast.Import, ast.ImportFrom)):
+                for alias in node.names:
+                    found[alias.asname or alias.name.partition(".")[0]] = node
+        return found
+
+
+def top(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """The statements of a module, those in its branches among them."""
+    for node in body:
+        yield node
+        if isinstance(node, (ast.If, ast.Try, ast.With)):
+            yield from top(node.body)
+            for handler in getattr(node, "handlers", []):
+                yield from top(handler.body)
+            yield from top(getattr(node, "orelse", []))
+
+
+class Project:
+    """Finds modules: beside the file that imports them, and in the folders above it up to the project's root."""
+
+    def __init__(self) -> None:
+        self._files: dict[Path, File | None] = {}
+        self._scopes: dict[int, Scope] = {}
+        self._reading: set[tuple[int, str]] = set()
+
+    def add(self, file: File) -> None:
+        if file.place is not None:
+            self._files[file.place] = file
+
+    def scope(self, file: File) -> Scope:
+        """The names of a module. What they hold is read when it is looked up."""
+        if id(file) not in self._scopes:
+            self._scopes[id(file)] = Scope(file)
+        return self._scopes[id(file)]
+
+    def open(self, place: Path) -> File | None:
+        if place not in self._files:
+            self._files[place] = None
+            if len(self._files) <= _FILES:
+                self._files[place] = _parsed(place)
+        return self._files[place]
+
+    def module(self, name: str, origin: Path | None) -> File | None:
+        """The file of a module, by the name that a file imports it by; None where it is not the project's."""
+        if origin is None:
+            return None
+        dots = len(name) - len(name.lstrip("."))
+        parts = [p for p in name.lstrip(".").split(".") if p]
+        if dots:
+            starts = [origin.parents[dots - 1]] if dots <= len(origin.parents) else []
+        else:
+            starts = list(_folders(origin))
+        for start in starts:
+            base = start.joinpath(*parts)
+            for candidate in (base.with_suffix(".py") if parts else None, base / "__init__.py"):
+                if candidate is not None and _is_file(candidate):
+                    return self.open(candidate)
+        return None
+
+    def member(self, known: Known, r: Reader) -> Value | None:
+        """What a qualified name stands for, where the project defines it."""
+        module, _, name = known.name.rpartition(".")
+        if not module.strip(".") and not module.startswith("."):
+            return None
+        origin = _place(known.origin)
+        file = self.module(module, origin)
+        if file is None:
+            return None
+        return self.named(file, name, r)
+
+    def named(self, file: File, name: str, r: Reader) -> Value | None:
+        """What a name of a module holds: functions, classes, constants, and what it imports itself."""
+        scope = self.scope(file)
+        if name in scope.names:
+            return scope.names[name]
+        node = file.definitions.get(name)
+        if node is None or (id(file), name) in self._reading:
+            return None
+        self._reading.add((id(file), name))
+        try:
+            value = self._read(file, scope, node, name, r)
+        finally:
+            self._reading.discard((id(file), name))
+        if value is not None:
+            scope.names[name] = value
+        return value
+
+    def _read(self, file: File, scope: Scope, node: ast.stmt, name: str, r: Reader) -> Value | None:
+        from paramlint.source.interpreter.reader import Frame
+
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            return Function(node, scope)
+        if isinstance(node, ast.ClassDef):
+            return Class(node, scope, file.qualified(name))
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            for alias in node.names:
+                if (alias.asname or alias.name.partition(".")[0]) == name:
+                    if isinstance(node, ast.Import):
+                        return Known(alias.name if alias.asname else name, str(file.place or ""))
+                    module = "." * node.level + (node.module or "")
+                    dot = "" if module.endswith(".") else "."
+                    known = Known(f"{module}{dot}{alias.name}", str(file.place or ""))
+                    return self.member(known, r) or known
+        if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None and _constant(node.value):
+            with r.inside(file, scope, Frame(None)):
+                return r.value(node.value)
+        return None
+
+    def exported(self, module: str, file: File, r: Reader) -> Iterator[tuple[str, Value]]:
+        """What `from module import *` brings."""
+        other = self.module(module, file.place)
+        for name in other.definitions if other is not None else ():
+            if other is not None and not name.startswith("_") and (value := self.named(other, name, r)) is not None:
+                yield name, value
+        if other is None and not module.startswith("."):
+            for name in ("Muon", "AdamW", "Adam", "SGD", "SingleDeviceMuonWithAuxAdam", "MuonWithAuxAdam"):
+                yield name, Known(f"{module}.{name}", file.path)
+
+
+def _constant(node: ast.expr) -> bool:
+    """Whether an expression is made of constants, names and the collections and operators over them."""
+    allowed = (
+        *(ast.Constant, ast.Name, ast.Attribute, ast.List, ast.Tuple, ast.Set, ast.Dict, ast.BinOp, ast.operator),
+        *(ast.expr_context, ast.Starred, ast.UnaryOp, ast.unaryop),
+    )
+    calls = {"set", "frozenset", "tuple", "list", "dict"}
+    for n in ast.walk(node):
+        if isinstance(n, ast.Call):
+            if not (isinstance(n.func, ast.Name) and n.func.id in calls):
+                return False
+        elif not isinstance(n, (*allowed, ast.keyword)):
+            return False
+    return True
+
+
+def _place(path: str) -> Path | None:
+    return Path(path).absolute() if path and path != "-" else None
+
+
+def _folders(origin: Path) -> Iterator[Path]:
+    """Where an absolute import may start: the file's folder and those above, to the root of the project."""
+    for i, folder in enumerate(origin.parents):
+        yield folder
+        yield folder / "src"
+        if i >= _HIGHEST or any((folder / mark).exists() for mark in _ROOTS):
+            return
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _parsed(place: Path) -> File | None:
+    try:
+        data = place.read_bytes()
+        if len(data) > _LARGEST:
+            return None
+        text = data.decode("utf-8-sig")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return File(str(place), text, ast.parse(text), place)
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+__all__ = ["File", "Project"]

@@ -1,0 +1,235 @@
+"""The state of a reading: where it is, what names hold, and what was seen on the way."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import count
+
+from paramlint.knowledge import Knowledge
+from paramlint.source.interpreter import calls, expressions, statements
+from paramlint.source.interpreter.project import File, Project
+from paramlint.source.interpreter.values import (
+    Bag,
+    Entry,
+    Function,
+    Made,
+    Phi,
+    Place,
+    Row,
+    Scope,
+    Table,
+    Value,
+    beyond,
+)
+from paramlint.source.script import Branch, Needle, RuntimeCheck, Walks
+from paramlint.source.terms import (
+    FALSE,
+    TRUE,
+    Binder,
+    Const,
+    Opaque,
+    Span,
+    Term,
+    Test,
+    binders,
+    both,
+    chosen,
+    either,
+    negated,
+)
+
+#: How many expressions and statements are read from one entry, and how deep calls are followed.
+STEPS = 60_000
+DEPTH = 12
+
+
+class TooMuch(Exception):
+    """A reading has gone on for too long."""
+
+
+@dataclass
+class Loop:
+    """A loop that is being read: under which conditions its turns were cut short or ended it."""
+
+    again: Term = FALSE
+    left: Term = FALSE
+
+
+@dataclass
+class Frame:
+    """A function that is being read."""
+
+    function: Function | None
+    returns: list[tuple[Term, Value, Span]] = field(default_factory=list)
+    yields: Bag | None = None
+    loops: list[Loop] = field(default_factory=list)
+
+
+class Reader:
+    """Reads one entry of a script: `run` statements, `value` of expressions, `apply` functions."""
+
+    def __init__(self, project: Project, file: File, known: Knowledge) -> None:
+        self.project = project
+        self.file = file
+        self.known = known
+        self.scope = Scope(file)
+        self.place = Place()
+        self.attributes: dict[tuple[Term, str], Value] = {}
+        self.tags: list[tuple[Binder, str, Value, Place]] = []
+        self.made: list[Made] = []
+        self.bags: list[Bag] = []
+        self.checks: list[RuntimeCheck] = []
+        self.needles: list[Needle] = []
+        self.branches: list[Branch] = []
+        self.walks: list[Walks] = []
+        self.names: dict[Term, str] = {}
+        self.tested: dict[ast.expr, Term] = {}
+        self.inlined: set[ast.AST] = set()
+        self.frames = [Frame(None)]
+        self.steps = 0
+        self._numbers = count(1)
+
+    # What is read, by those who know how.
+
+    def value(self, node: ast.expr) -> Value:
+        self.step()
+        return expressions.value(self, node)
+
+    def run(self, body: Sequence[ast.stmt]) -> None:
+        for statement in body:
+            if self.place.when == FALSE:
+                return
+            self.step()
+            statements.run(self, statement)
+
+    def apply(self, function: Function, given: Sequence[Value], named: dict[str, Value], node: ast.AST) -> Value:
+        return calls.apply(self, function, given, named, node)
+
+    def step(self) -> None:
+        self.steps += 1
+        if self.steps > STEPS:
+            raise TooMuch
+
+    # Where it is.
+
+    def at(self, node: ast.AST) -> Place:
+        return replace(self.place, span=self.span(node))
+
+    def span(self, node: ast.AST) -> Span:
+        return self.file.span(node)
+
+    def text(self, node: ast.AST) -> str:
+        return self.file.text_of(node)
+
+    @contextmanager
+    def under(self, when: Term, tests: tuple[Test, ...] = (), bound: tuple[Binder, ...] = ()) -> Iterator[None]:
+        """Reads what follows under a further condition, and comes back to where it was."""
+        before = self.place
+        self.place = replace(
+            before, when=both(before.when, when), tests=(*before.tests, *tests), binders=(*before.binders, *bound)
+        )
+        try:
+            yield
+        finally:
+            self.place = before
+
+    @contextmanager
+    def inside(self, file: File, scope: Scope, frame: Frame) -> Iterator[None]:
+        before = self.file, self.scope
+        self.file, self.scope = file, scope
+        self.frames.append(frame)
+        try:
+            yield
+        finally:
+            self.file, self.scope = before
+            self.frames.pop()
+
+    @property
+    def frame(self) -> Frame:
+        return self.frames[-1]
+
+    def binder(self, kind: str, of: Term, recurse: bool = True) -> Binder:
+        return Binder(next(self._numbers), kind, of, recurse)  # type: ignore[arg-type]
+
+    def fresh(self) -> int:
+        return next(self._numbers)
+
+    # What is made.
+
+    def bag(self, kind: str, values: Sequence[Value] = (), node: ast.AST | None = None) -> Bag:
+        place = self.place if node is None else self.at(node)
+        bag = Bag(kind, place, [Entry(v, place) for v in values])
+        self.bags.append(bag)
+        return bag
+
+    def table(self, node: ast.AST | None = None) -> Table:
+        return Table(self.place if node is None else self.at(node), family=self.fresh())
+
+    def opaque(self, node: ast.AST, values: Sequence[Value] = (), why: str = "") -> Opaque:
+        """What cannot be read: by its text, over the variables that it depends on."""
+        found: dict[Term, None] = {}
+        for v in values:
+            for term in flat(v):
+                if binders(term) or isinstance(term, Opaque):
+                    found[term] = None
+        return Opaque(self.text(node), tuple(found), why)
+
+    def merge(self, when: Term, then: Value, otherwise: Value, name: str = "") -> Value:
+        """What a name holds after a branch: one value or the other."""
+        if then is otherwise or then == otherwise:
+            return then
+        if isinstance(when, Const):
+            return then if when.value else otherwise
+        if isinstance(then, Term) and isinstance(otherwise, Term):
+            plain = isinstance(then, Opaque) and isinstance(otherwise, Opaque)
+            if plain and not binders(then) and not binders(otherwise) and name:
+                return Opaque(name, why=f"{name} is one of several things")
+            return chosen(when, then, otherwise)
+        if isinstance(then, Row) and isinstance(otherwise, Row) and len(then.values) == len(otherwise.values):
+            pairs = zip(then.values, otherwise.values, strict=True)
+            return Row(tuple(self.merge(when, a, b) for a, b in pairs))
+        return Phi(when, then, otherwise)
+
+    def joined(self, returns: Sequence[tuple[Term, Value, Span]]) -> Value:
+        """What a function gives, of all its returns."""
+        if not returns:
+            return Const(None)
+        *others, (_, result, _) = returns
+        for when, value, _ in reversed(others):
+            result = self.merge(beyond(when, self.place.when), value, result)
+        return result
+
+
+def flat(value: Value) -> Iterator[Term]:
+    """The terms in a value, those in collections among them."""
+    if isinstance(value, Term):
+        yield value
+    elif isinstance(value, Row):
+        for v in value.values:
+            yield from flat(v)
+    elif isinstance(value, Phi):
+        yield value.when
+        yield from flat(value.then)
+        yield from flat(value.otherwise)
+
+
+def fallen(before: Term, one: Term, other: Term, entered: tuple[Term, Term]) -> Term:
+    """Under which condition what follows a branch is reached."""
+    if one == entered[0] and other == entered[1]:
+        return before
+    if other == FALSE or one == FALSE:
+        return either(one, other)
+    common = [c for c in _parts(one) if c in _parts(other)]
+    return both(*common, either(beyond(one, both(*common)), beyond(other, both(*common))))
+
+
+def _parts(term: Term) -> tuple[Term, ...]:
+    from paramlint.source.interpreter.values import conjuncts
+
+    return conjuncts(term)
+
+
+__all__ = ["FALSE", "TRUE", "Frame", "Loop", "Reader", "TooMuch", "fallen", "negated"]
