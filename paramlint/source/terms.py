@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,29 @@ class Span:
     end_column: int
 
 
+T = TypeVar("T")
+
+
+def _hashed_once(cls: type[T]) -> type[T]:
+    """Terms grow, and are looked up all the time: what they hash to is kept."""
+    work_out = cls.__hash__
+
+    def hashed(self: object) -> int:
+        kept: int | None = self.__dict__.get("_hash")
+        if kept is None:
+            kept = self.__dict__["_hash"] = work_out(self)
+        return kept
+
+    cls.__hash__ = hashed  # type: ignore[method-assign, assignment]
+    return cls
+
+
 @dataclass(frozen=True)
 class Term:
     """A value that the script computes."""
 
 
+@_hashed_once
 @dataclass(frozen=True)
 class Const(Term):
     """A value that is known: None, a bool, number or string, or a tuple of these. `True` is not `1` here."""
@@ -39,6 +57,7 @@ class Const(Term):
         object.__setattr__(self, "kind", type(self.value))
 
 
+@_hashed_once
 @dataclass(frozen=True)
 class Root(Term):
     """A model, by the expression that the script has for it ("model", "self.net"), wrappers taken off."""
@@ -46,6 +65,7 @@ class Root(Term):
     name: str
 
 
+@_hashed_once
 @dataclass(frozen=True)
 class Attribute(Term):
     """`of.name`, where `of` is a model, a module or something in one: a submodule, a parameter, or plain data."""
@@ -54,6 +74,7 @@ class Attribute(Term):
     name: str
 
 
+@_hashed_once
 @dataclass(frozen=True)
 class Binder:
     """What one turn of a loop takes.
@@ -69,6 +90,7 @@ class Binder:
     recurse: bool = True
 
 
+@_hashed_once
 @dataclass(frozen=True)
 class Var(Term):
     """What a binder stands for: "value" is the parameter or module itself, "name" its name, relative to `binder.of`."""
@@ -77,6 +99,7 @@ class Var(Term):
     what: Literal["value", "name"]
 
 
+@_hashed_once
 @dataclass(frozen=True)
 class Op(Term):
     """An operation on terms. Operators by sign: "and", "or" (any number of arguments), "not", "==", "<", "<=", "is",
@@ -92,6 +115,8 @@ class Op(Term):
     args: tuple[Term, ...]
 
 
+@_hashed_once
+@_hashed_once
 @dataclass(frozen=True)
 class Opaque(Term):
     """What cannot be read: the same text over the same arguments has the same value. `why` says what was in the way."""
@@ -101,6 +126,7 @@ class Opaque(Term):
     why: str = field(default="", compare=False)
 
 
+@_hashed_once
 @dataclass(frozen=True)
 class Member(Term):
     """Whether a term is among the values of items."""
@@ -117,6 +143,7 @@ class Test:
     span: Span = field(compare=False)
 
 
+@_hashed_once
 @dataclass(frozen=True)
 class Item:
     """What is put into a collection: `value`, once for each way to bind `binders` under which `when` holds.
@@ -204,23 +231,52 @@ def walk(term: Term) -> Iterator[Term]:
         stack.extend(children(one))
 
 
-def binders(term: Term) -> set[Binder]:
+def size(term: Term) -> int:
+    """How many terms a term is made of, itself among them."""
+    kept: int | None = term.__dict__.get("_size")
+    if kept is None:
+        kept = term.__dict__["_size"] = 1 + sum(size(c) for c in children(term))
+    return kept
+
+
+def binders(term: Term) -> frozenset[Binder]:
     """The binders of the variables that a term has; those that its own items bind are not among them."""
+    kept: frozenset[Binder] | None = term.__dict__.get("_binders")
+    if kept is None:
+        kept = term.__dict__["_binders"] = frozenset(_binders(term))
+    return kept
+
+
+def _binders(term: Term) -> set[Binder]:
     match term:
         case Var(binder=binder):
             return {binder} | binders(binder.of)
         case Member(of=of, items=items):
-            found = binders(of)
+            found = set(binders(of))
             for item in items:
                 inner = binders(item.value) | binders(item.when)
                 for b in item.binders:
                     inner |= binders(b.of)
                 found |= inner - set(item.binders)
             return found
-    found = set()
-    for child in children(term):
-        found |= binders(child)
-    return found
+    return {b for child in children(term) for b in binders(child)}
+
+
+def variables(term: Term) -> tuple[Var, ...]:
+    """The variables of a term, each once."""
+    kept: tuple[Var, ...] | None = term.__dict__.get("_variables")
+    if kept is None:
+        found = [term] if isinstance(term, Var) else []
+        found += (v for child in children(term) for v in variables(child))
+        kept = term.__dict__["_variables"] = tuple(dict.fromkeys(found))
+    return kept
+
+
+def small(term: Term, limit: int = 120) -> Term:
+    """The term itself, or something that is not known in place of one that has grown past all use."""
+    if size(term) <= limit:
+        return term
+    return Opaque(f"term {hash(term):x}", variables(term), "it is too long")
 
 
 def mapped(term: Term, change: Callable[[Term], Term | None]) -> Term:

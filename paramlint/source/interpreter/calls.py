@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from paramlint.source.interpreter import builtin, collections, expressions, folding, loops, optimizers
+from paramlint.source.interpreter.project import concerns
 from paramlint.source.interpreter.values import (
     Bag,
     Bound,
@@ -23,7 +24,7 @@ from paramlint.source.interpreter.values import (
     Table,
     Value,
 )
-from paramlint.source.terms import FALSE, Attribute, Const, Op, Opaque, Term, Var, negated
+from paramlint.source.terms import FALSE, Attribute, Const, Op, Opaque, Term, Var, negated, variables
 
 if TYPE_CHECKING:
     from paramlint.source.interpreter.reader import Reader
@@ -55,6 +56,10 @@ _WRAPPERS = frozenset(
         "de_parallel",
     }
 )
+
+
+#: A function of so few statements is read whatever it does.
+_SHORT = 4
 
 
 @dataclass
@@ -184,9 +189,7 @@ def unknown(r: Reader, given: Given, node: ast.Call, name: str = "") -> Value:
 
 
 def _variables(term: Term) -> list[Term]:
-    from paramlint.source.terms import walk
-
-    return [t for t in walk(term) if isinstance(t, Var)]
+    return list(variables(term))
 
 
 def escaped(value: Value) -> None:
@@ -335,6 +338,8 @@ def apply(
         with r.inside(function.scope.file, scope, Frame(function)):  # type: ignore[arg-type]
             return r.value(function.node.body)
     running = sum(f.function is not None and f.function.node is function.node for f in r.frames)
+    if not running and not _matters(r, function, (*given, *named.values())):
+        return Opaque(r.text(node), (), "it has nothing to do with parameters")
     if running or len(r.frames) > DEPTH:
         if running and any(isinstance(v, Var) and v.binder.kind in ("child", "module") for v in given):
             return Const(None)  # of a walk down the tree of modules every step is read as one
@@ -349,7 +354,7 @@ def apply(
     walks = _descends(r, function, scope)
     if walks:
         r.place = Place((*place.binders, *walks), place.when, place.tests, place.span)
-    if any(isinstance(n, (ast.Yield, ast.YieldFrom)) for n in ast.walk(function.node)):
+    if _yields(r, function.node):
         loops_of.yields = r.bag("generator", node=node)
     with r.inside(function.scope.file, scope, loops_of):  # type: ignore[arg-type]
         r.run(function.node.body)
@@ -370,14 +375,7 @@ def _descends(r: Reader, function: Function, scope: Scope) -> list[object]:
     """Makes a function that calls itself on the children of a module go through all its modules at once."""
     found: list[object] = []
     name = getattr(function.node, "name", "")
-    targets = {
-        n.id
-        for loop in ast.walk(function.node)
-        if isinstance(loop, ast.For) and isinstance(loop.iter, ast.Call) and isinstance(loop.iter.func, ast.Attribute)
-        if loop.iter.func.attr in ("children", "named_children")
-        for n in ast.walk(loop.target)
-        if isinstance(n, ast.Name)
-    }
+    targets = _children(r, function.node)
     if not targets:
         return found
     own = [a.arg for a in _parameters(function)]
@@ -392,6 +390,45 @@ def _descends(r: Reader, function: Function, scope: Scope) -> list[object]:
                         scope.names[own[i + offset]] = Var(b, "value")
                         found.append(b)
     return found
+
+
+def _matters(r: Reader, function: Function, given: Sequence[Value]) -> bool:
+    """Whether a function is worth following: it is handed parameters, or asks for them, or it is short."""
+    if any(_carries(v) for v in given):
+        return True
+    if function.node not in r.project.matters:
+        short = isinstance(function.node, ast.Lambda) or len(function.node.body) <= _SHORT
+        r.project.matters[function.node] = short or concerns(function.node)
+    return r.project.matters[function.node]
+
+
+def _carries(value: Value) -> bool:
+    if isinstance(value, Term):
+        return bool(variables(value))
+    if isinstance(value, (Row, Phi)):
+        return any(_carries(v) for v in (value.values if isinstance(value, Row) else (value.then, value.otherwise)))
+    return isinstance(value, (Bag, Table, Function, Made))
+
+
+def _children(r: Reader, function: ast.AST) -> frozenset[str]:
+    """The names that a function gives children of modules in its loops."""
+    if function in r.project.children:
+        return r.project.children[function]
+    r.project.children[function] = frozenset(
+        n.id
+        for loop in ast.walk(function)
+        if isinstance(loop, ast.For) and isinstance(loop.iter, ast.Call) and isinstance(loop.iter.func, ast.Attribute)
+        if loop.iter.func.attr in ("children", "named_children")
+        for n in ast.walk(loop.target)
+        if isinstance(n, ast.Name)
+    )
+    return r.project.children[function]
+
+
+def _yields(r: Reader, function: ast.AST) -> bool:
+    if function not in r.project.yields:
+        r.project.yields[function] = any(isinstance(n, (ast.Yield, ast.YieldFrom)) for n in ast.walk(function))
+    return r.project.yields[function]
 
 
 def _last(node: ast.expr) -> str:

@@ -9,13 +9,12 @@ from dataclasses import dataclass, field, replace
 from paramlint.knowledge import Knowledge
 from paramlint.source.interpreter import calls, collect, roots
 from paramlint.source.interpreter.optimizers import holds
-from paramlint.source.interpreter.project import File, Project
+from paramlint.source.interpreter.project import File, Project, concerns
 from paramlint.source.interpreter.reader import Frame, Reader, TooMuch
 from paramlint.source.interpreter.values import Function, Made, Row, Scope, Value
 from paramlint.source.script import Branch, Build, Construction, Needle, Walks
 from paramlint.source.terms import Opaque
 
-_GROUPING = frozenset({"parameters", "named_parameters", "param_groups", "add_param_group"})
 
 
 @dataclass
@@ -48,7 +47,7 @@ def _entries(file: File) -> Iterator[tuple[ast.AST, ast.ClassDef | None]]:
     while stack:
         node, owner = stack.pop(0)
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            if _concerns(node):
+            if concerns(node):
                 yield node, owner
         elif isinstance(node, ast.ClassDef):
             stack += [(n, node) for n in node.body]
@@ -56,24 +55,8 @@ def _entries(file: File) -> Iterator[tuple[ast.AST, ast.ClassDef | None]]:
             stack += [(n, owner) for n in ast.iter_child_nodes(node)]
 
 
-def _concerns(node: ast.AST) -> bool:
-    """Whether code may make groups or optimizers: it asks a module for parameters, or calls something of that name."""
-    for n in ast.walk(node):
-        if isinstance(n, ast.Attribute) and n.attr in _GROUPING:
-            return True
-        if isinstance(n, ast.Call):
-            name = (
-                n.func.attr if isinstance(n.func, ast.Attribute) else n.func.id if isinstance(n.func, ast.Name) else ""
-            )
-            if "optim" in name.lower() or name.endswith(("Muon", "AdamW", "Adam", "SGD")):
-                return True
-        if isinstance(n, ast.Constant) and n.value == "params":
-            return True
-    return False
-
-
 def _entry(file: File, project: Project, known: Knowledge, node: ast.AST, owner: ast.ClassDef | None) -> Read | None:
-    if node is file.tree and not any(_concerns(n) for n in _loose(file.tree)):
+    if node is file.tree and not any(concerns(n) for n in _loose(file.tree)):
         return None
     r = Reader(project, file, known)
     module = project.scope(file)

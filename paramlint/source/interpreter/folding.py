@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from paramlint.source.interpreter.values import Bag, Row, Table, Value
-from paramlint.source.terms import Const, Op, Term, chosen, negated
+from paramlint.source.terms import Const, Op, Term, chosen, negated, small
 from paramlint.source.terms import operation as simplified
 
 _BINARY: dict[str, Callable[[Any, Any], Any]] = {
@@ -33,6 +33,10 @@ _LONGEST = 10_000
 
 def operation(op: str, args: tuple[Term, ...]) -> Term:
     """The operation on these terms: a constant where all are."""
+    return small(_operation(op, args))
+
+
+def _operation(op: str, args: tuple[Term, ...]) -> Term:
     if op == "concat":
         args = tuple(_merged(args))
         if len(args) == 1 and isinstance(args[0], Const) and isinstance(args[0].value, str):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import warnings
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ _ROOTS = (".git", "pyproject.toml", "setup.py", "setup.cfg")
 _HIGHEST = 6
 #: How many files are opened for one that is read, and how large they may be, in bytes.
 _FILES = 60
+_GROUPING = frozenset({"parameters", "named_parameters", "param_groups", "add_param_group"})
 _LARGEST = 2_000_000
 
 
@@ -93,6 +94,22 @@ class File:
         return found
 
 
+def concerns(node: ast.AST) -> bool:
+    """Whether code may make groups or optimizers: it asks a module for parameters, or calls something of that name."""
+    for n in ast.walk(node):
+        if isinstance(n, ast.Attribute) and n.attr in _GROUPING:
+            return True
+        if isinstance(n, ast.Call):
+            name = (
+                n.func.attr if isinstance(n.func, ast.Attribute) else n.func.id if isinstance(n.func, ast.Name) else ""
+            )
+            if "optim" in name.lower() or name.endswith(("Muon", "AdamW", "Adam", "SGD")):
+                return True
+        if isinstance(n, ast.Constant) and n.value == "params":
+            return True
+    return False
+
+
 def top(body: list[ast.stmt]) -> Iterator[ast.stmt]:
     """The statements of a module, those in its branches among them."""
     for node in body:
@@ -111,6 +128,13 @@ class Project:
         self._files: dict[Path, File | None] = {}
         self._scopes: dict[int, Scope] = {}
         self._reading: set[tuple[int, str]] = set()
+        self._modules: dict[tuple[str, Path], File | None] = {}
+        #: What was found out of functions: whether they are worth following, what they name children of modules, and
+        #: whether they are generators.
+        self.matters: dict[ast.AST, bool] = {}
+        self.children: dict[ast.AST, frozenset[str]] = {}
+        self.yields: dict[ast.AST, bool] = {}
+        self._names: dict[Path, set[str]] = {}
 
     def add(self, file: File) -> None:
         if file.place is not None:
@@ -133,18 +157,35 @@ class Project:
         """The file of a module, by the name that a file imports it by; None where it is not the project's."""
         if origin is None:
             return None
+        key = name, origin.parent
+        if key not in self._modules:
+            self._modules[key] = self._found(name, origin)
+        return self._modules[key]
+
+    def _found(self, name: str, origin: Path) -> File | None:
         dots = len(name) - len(name.lstrip("."))
         parts = [p for p in name.lstrip(".").split(".") if p]
         if dots:
             starts = [origin.parents[dots - 1]] if dots <= len(origin.parents) else []
         else:
-            starts = list(_folders(origin))
+            starts = list(_folders(origin.parent))
         for start in starts:
+            if parts and not dots and not self._has(start, parts[0]):
+                continue
             base = start.joinpath(*parts)
             for candidate in (base.with_suffix(".py") if parts else None, base / "__init__.py"):
                 if candidate is not None and _is_file(candidate):
                     return self.open(candidate)
         return None
+
+    def _has(self, folder: Path, name: str) -> bool:
+        """Whether a folder has a module or package of that name."""
+        if folder not in self._names:
+            try:
+                self._names[folder] = {p.name.removesuffix(".py") for p in folder.iterdir()}
+            except OSError:
+                self._names[folder] = set()
+        return name in self._names[folder]
 
     def member(self, known: Known, r: Reader) -> Value | None:
         """What a qualified name stands for, where the project defines it."""
@@ -222,17 +263,20 @@ def _constant(node: ast.expr) -> bool:
     return True
 
 
+@cache
 def _place(path: str) -> Path | None:
     return Path(path).absolute() if path and path != "-" else None
 
 
-def _folders(origin: Path) -> Iterator[Path]:
+@cache
+def _folders(folder: Path) -> tuple[Path, ...]:
     """Where an absolute import may start: the file's folder and those above, to the root of the project."""
-    for i, folder in enumerate(origin.parents):
-        yield folder
-        yield folder / "src"
-        if i >= _HIGHEST or any((folder / mark).exists() for mark in _ROOTS):
-            return
+    found: list[Path] = []
+    for i, above in enumerate((folder, *folder.parents)):
+        found += [above, above / "src"]
+        if i >= _HIGHEST or any((above / mark).exists() for mark in _ROOTS):
+            break
+    return tuple(f for f in found if f.is_dir())
 
 
 def _is_file(path: Path) -> bool:

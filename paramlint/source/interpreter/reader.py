@@ -39,10 +39,15 @@ from paramlint.source.terms import (
     chosen,
     either,
     negated,
+    size,
+    small,
+    variables,
 )
 
 #: How many expressions and statements are read from one entry, and how deep calls are followed.
 STEPS = 60_000
+#: How long a condition may be that tells apart how a place was reached; past that it is taken to be reached.
+_LONG = 150
 DEPTH = 12
 
 
@@ -170,11 +175,7 @@ class Reader:
 
     def opaque(self, node: ast.AST, values: Sequence[Value] = (), why: str = "") -> Opaque:
         """What cannot be read: by its text, over the variables that it depends on."""
-        found: dict[Term, None] = {}
-        for v in values:
-            for term in flat(v):
-                if binders(term) or isinstance(term, Opaque):
-                    found[term] = None
+        found = dict.fromkeys(var for v in values for term in flat(v) for var in variables(term))
         return Opaque(self.text(node), tuple(found), why)
 
     def merge(self, when: Term, then: Value, otherwise: Value, name: str = "") -> Value:
@@ -187,7 +188,7 @@ class Reader:
             plain = isinstance(then, Opaque) and isinstance(otherwise, Opaque)
             if plain and not binders(then) and not binders(otherwise) and name:
                 return Opaque(name, why=f"{name} is one of several things")
-            return chosen(when, then, otherwise)
+            return small(chosen(when, then, otherwise))
         if isinstance(then, Row) and isinstance(otherwise, Row) and len(then.values) == len(otherwise.values):
             pairs = zip(then.values, otherwise.values, strict=True)
             return Row(tuple(self.merge(when, a, b) for a, b in pairs))
@@ -223,7 +224,8 @@ def fallen(before: Term, one: Term, other: Term, entered: tuple[Term, Term]) -> 
     if other == FALSE or one == FALSE:
         return either(one, other)
     common = [c for c in _parts(one) if c in _parts(other)]
-    return both(*common, either(beyond(one, both(*common)), beyond(other, both(*common))))
+    apart = either(beyond(one, both(*common)), beyond(other, both(*common)))
+    return both(*common) if size(apart) > _LONG else both(*common, apart)
 
 
 def _parts(term: Term) -> tuple[Term, ...]:
