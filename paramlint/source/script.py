@@ -18,7 +18,7 @@ class SymbolicGroup:
     each value that it takes: groups of one `family` with equal keys are one. `options` are terms, over the same
     variables where there is a key. `half` is set where the call says who gets the group. `unread` says what kept part
     of it from being read; then there may be more in the group than `items`. `when` is the condition on the script's
-    settings under which the group is given.
+    settings under which the group is given. `unordered` is where a set gave the items their order.
     """
 
     items: tuple[Item, ...]
@@ -30,6 +30,7 @@ class SymbolicGroup:
     family: int | None = None
     when: Term = TRUE
     unread: tuple[str, ...] = ()
+    unordered: Span | None = None
 
 
 @dataclass(frozen=True)
@@ -119,3 +120,15 @@ class Walks:
     first: Span | None
     second: Span | None
     when: Term = TRUE
+
+
+@dataclass(frozen=True)
+class Collected:
+    """A list of parameters that has a name. `given` are the conditions under which it is handed on: to an optimizer, to
+    another list, to a function that is not followed."""
+
+    name: str
+    items: tuple[Item, ...]
+    span: Span
+    when: Term = TRUE
+    given: tuple[Term, ...] = ()

@@ -182,7 +182,7 @@ def unknown(r: Reader, given: Given, node: ast.Call, name: str = "") -> Value:
     if last in _WRAPPERS and given.values and isinstance(given.values[0], Term):
         return given.values[0]
     for value in given.all():
-        escaped(value)
+        escaped(r, value)
     depends = [t for v in given.all() if isinstance(v, Term) for t in _variables(v)]
     why = f"{text} is not followed"
     return Opaque(r.text(node), tuple(dict.fromkeys(depends)), why)
@@ -192,21 +192,23 @@ def _variables(term: Term) -> list[Term]:
     return list(variables(term))
 
 
-def escaped(value: Value) -> None:
+def escaped(r: Reader, value: Value) -> None:
     """What is handed on may be used there."""
     if isinstance(value, Bag):
-        value.given = True
+        value.given.append(r.place.when)
         for entry in value.entries:
-            escaped(entry.value)
+            escaped(r, entry.value)
     elif isinstance(value, Table):
         for entry in value.entries:
-            escaped(entry.value)
+            escaped(r, entry.value)
     elif isinstance(value, Row):
         for v in value.values:
-            escaped(v)
+            escaped(r, v)
     elif isinstance(value, Phi):
-        escaped(value.then)
-        escaped(value.otherwise)
+        with r.under(value.when):
+            escaped(r, value.then)
+        with r.under(negated(value.when)):
+            escaped(r, value.otherwise)
 
 
 def _method(r: Reader, bound: Bound, given: Given, node: ast.Call) -> Value:
@@ -344,7 +346,7 @@ def apply(
         if running and any(isinstance(v, Var) and v.binder.kind in ("child", "module") for v in given):
             return Const(None)  # of a walk down the tree of modules every step is read as one
         for value in (*given, *named.values()):
-            escaped(value)
+            escaped(r, value)
         return r.opaque(node, [v for v in given if isinstance(v, Term)], "too deep")
     scope = Scope(function.scope.file, {}, function.scope)
     place, loops_of = r.place, Frame(function)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from paramlint.parameter import Destination
+from paramlint.source.interpreter import loops
 from paramlint.source.interpreter.values import (
     Bag,
     Entry,
@@ -19,7 +20,7 @@ from paramlint.source.interpreter.values import (
     beyond,
     relative,
 )
-from paramlint.source.script import Construction, SymbolicGroup
+from paramlint.source.script import Collected, Construction, SymbolicGroup
 from paramlint.source.terms import (
     FALSE,
     TRUE,
@@ -30,6 +31,7 @@ from paramlint.source.terms import (
     Op,
     Opaque,
     Root,
+    Span,
     Term,
     Var,
     binders,
@@ -99,7 +101,9 @@ def grouped(value: Value, base: Place) -> Iterator[SymbolicGroup]:
         span = value.made.span or span
     if loose or unread or (isinstance(value, Bag) and not value.entries):
         kind = value.kind if isinstance(value, Bag) else "list"
-        yield SymbolicGroup(tuple(loose), span=span, container=kind, unread=tuple(dict.fromkeys(unread)))
+        yield SymbolicGroup(
+            tuple(loose), span=span, container=kind, unread=tuple(dict.fromkeys(unread)), unordered=_unordered(value)
+        )
 
 
 def _entries(value: Value, base: Place, when: Term = TRUE) -> Iterator[Entry]:
@@ -167,6 +171,7 @@ def _of_table(table: Table, entry: Entry, base: Place) -> Iterator[SymbolicGroup
         family=family,
         when=TRUE if key is not None else when,
         unread=tuple(dict.fromkeys(unread)),
+        unordered=_unordered(params),
     )
 
 
@@ -199,8 +204,25 @@ def _of_bag(bag: Bag, entry: Entry, base: Place) -> Iterator[SymbolicGroup]:
         else:
             unread.append(_text(e.value))
     yield SymbolicGroup(
-        tuple(items), span=bag.made.span, container=bag.kind, when=when, unread=tuple(dict.fromkeys(unread))
+        tuple(items),
+        span=bag.made.span,
+        container=bag.kind,
+        when=when,
+        unread=tuple(dict.fromkeys(unread)),
+        unordered=_unordered(bag),
     )
+
+
+def _unordered(value: Value) -> Span | None:
+    return loops.unordered(value)
+
+
+def collected(bags: Iterable[Bag], base: Place) -> Iterator[Collected]:
+    """The lists of parameters that have names."""
+    for bag in bags:
+        items = [item for e in bag.entries if (item := _item(e.value, e, base)) is not None and _taken(item.value)]
+        if bag.name and items and bag.kind in ("list", "set", "tuple") and bag.made.span is not None:
+            yield Collected(bag.name, tuple(items), bag.made.span, bag.made.when, tuple(bag.given))
 
 
 def _item(value: Value, entry: Entry, base: Place, outer: tuple[Binder, ...] = ()) -> Item | None:
@@ -212,6 +234,10 @@ def _item(value: Value, entry: Entry, base: Place, outer: tuple[Binder, ...] = (
     bound, when, tests = relative(entry.place, base)
     bound = tuple(dict.fromkeys((*outer, *bound)))
     return Item(value, bound, when, tests, entry.place.span)
+
+
+def _taken(term: Term) -> bool:
+    return isinstance(term, Var) and term.binder.kind == "parameter"
 
 
 def is_parameter(term: Term) -> bool:

@@ -123,6 +123,7 @@ def _of_table(r: Reader, of: Table, name: str, given: Given, node: ast.Call) -> 
 
 def _listed(r: Reader, of: Table, node: ast.Call, take: object) -> Bag:
     bag = Bag("view", of.made, [Entry(take(e), e.place) for e in of.entries], list(of.unread))  # type: ignore[operator]
+    bag.given.append(r.place.when)
     r.bags.append(bag)
     return bag
 

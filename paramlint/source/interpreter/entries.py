@@ -11,10 +11,9 @@ from paramlint.source.interpreter import calls, collect, roots
 from paramlint.source.interpreter.optimizers import holds
 from paramlint.source.interpreter.project import File, Project, concerns
 from paramlint.source.interpreter.reader import Frame, Reader, TooMuch
-from paramlint.source.interpreter.values import Function, Made, Row, Scope, Value
-from paramlint.source.script import Branch, Build, Construction, Needle, Walks
-from paramlint.source.terms import Opaque
-
+from paramlint.source.interpreter.values import Function, Made, Place, Row, Scope, Value
+from paramlint.source.script import Branch, Build, Collected, Construction, Needle, Walks
+from paramlint.source.terms import Opaque, mapped, mapped_item
 
 
 @dataclass
@@ -26,6 +25,7 @@ class Read:
     needles: list[Needle] = field(default_factory=list)
     branches: list[Branch] = field(default_factory=list)
     walks: list[Walks] = field(default_factory=list)
+    lists: list[Collected] = field(default_factory=list)
     node: ast.AST | None = None
     stopped: bool = False
 
@@ -79,11 +79,26 @@ def _entry(file: File, project: Project, known: Knowledge, node: ast.AST, owner:
     if not made and not r.walks and not r.needles:
         return None
     own_file = [m for m in made if m.place.span is not None]
-    constructions = roots.rooted((collect.construction(m) for m in own_file), r.names, _module(owner))
+    given = [collect.construction(m) for m in own_file]
+    by = roots.change(given, r.names, _module(owner))
+    constructions = roots.rooted(given, by)
     name = getattr(node, "name", "")
     span = file.span(node if node is not file.tree else (file.tree.body or [node])[0])
-    build = Build(_distinct(constructions), span, f"{owner.name}.{name}" if owner else name, tuple(r.checks))
-    return Read(build, r.inlined, r.needles, r.branches, r.walks, node, stopped)
+    build = Build(constructions, span, f"{owner.name}.{name}" if owner else name, tuple(r.checks))
+    lists = [] if result is not None and not r.made else collect.collected(r.bags, Place())
+    return Read(
+        build,
+        r.inlined,
+        [replace(n, within=mapped(n.within, by), when=mapped(n.when, by)) for n in r.needles],
+        [replace(b, test=mapped(b.test, by), when=mapped(b.when, by)) for b in r.branches],
+        r.walks,
+        [
+            replace(c, items=tuple(mapped_item(i, by) for i in c.items), given=tuple(mapped(g, by) for g in c.given))
+            for c in lists
+        ],
+        node,
+        stopped,
+    )
 
 
 def _loose(tree: ast.Module) -> Iterator[ast.stmt]:
@@ -112,14 +127,6 @@ def _given_back(r: Reader, result: Value, node: ast.AST) -> list[Made]:
         return []
     groups = given[0] if len(given) == 1 else Row(tuple(given))
     return [Made(None, groups, {}, replace(r.place, span=r.span(node), binders=()))]
-
-
-def _distinct(constructions: tuple[Construction, ...]) -> tuple[Construction, ...]:
-    return tuple(dict.fromkeys(constructions)) if _hashable(constructions) else constructions
-
-
-def _hashable(constructions: tuple[Construction, ...]) -> bool:
-    return False
 
 
 def _outermost(found: list[Read]) -> list[Read]:

@@ -391,9 +391,8 @@ def _equal(r: Reader, sign: str, left: Value, right: Value, node: ast.expr) -> T
         return FALSE
     if none and isinstance(left, Op) and left.op not in ("getitem", "if", "attr:grad") and "call" not in left.op:
         return FALSE
-    if isinstance(right, Const) and isinstance(right.value, bool) and sign in ("is", "=="):
-        if isinstance(left, Term):
-            return left if right.value else negated(left)
+    if isinstance(right, Const) and isinstance(right.value, bool) and isinstance(left, Term):
+        return left if right.value else negated(left)
     if isinstance(left, Known) and isinstance(right, Known):
         return Const(left.name == right.name)
     if isinstance(left, Known) or isinstance(right, Known):

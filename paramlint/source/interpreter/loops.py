@@ -34,6 +34,7 @@ from paramlint.source.terms import (
     Op,
     Opaque,
     Root,
+    Span,
     Term,
     Test,
     Var,
@@ -123,12 +124,22 @@ def each(
     r: Reader, over: Value, target: ast.expr, node: ast.expr, body: Callable[[], None], *, wanted: Scope | None = None
 ) -> None:
     """Runs `body` once for each turn, with the target bound."""
-    for turn in turns(r, over, node)[:TURNS]:
-        with r.under(turn.when, turn.tests, turn.binders):
-            if r.place.when == FALSE:
-                continue
-            bind(r, target, turn.value, node)
-            body()
+    with r.through(unordered(over)):
+        for turn in turns(r, over, node)[:TURNS]:
+            with r.under(turn.when, turn.tests, turn.binders):
+                if r.place.when == FALSE:
+                    continue
+                bind(r, target, turn.value, node)
+                body()
+
+
+def unordered(over: Value) -> Span | None:
+    """Where what a value gives got an order that changes from run to run, if it did."""
+    if isinstance(over, Bag):
+        return over.unordered or (over.made.span if over.kind in ("set", "frozenset") else None)
+    if isinstance(over, Phi):
+        return unordered(over.then) or unordered(over.otherwise)
+    return None
 
 
 def bind(r: Reader, target: ast.expr, value: Value, node: ast.expr) -> None:
@@ -177,8 +188,14 @@ def _generate(
     if not generators:
         value = r.value(element)
         into.entries.append(Entry(value, r.at(element), r.value(key) if key is not None else None))
+        if isinstance(into, Bag):
+            into.unordered = into.unordered or r.unordered
         return
     first, *rest = generators
+
+    over = r.value(first.iter)
+    if not isinstance(into, Table) and not isinstance(element, ast.Call):
+        hand_on(r, over)
 
     def body() -> None:
         when: list[Term] = []
@@ -192,7 +209,7 @@ def _generate(
             with r.under(condition, tests):
                 _generate(r, rest, element, key, into)
 
-    each(r, r.value(first.iter), first.target, first.iter, body)
+    each(r, over, first.target, first.iter, body)
 
 
 def listed(r: Reader, kind: str, parts: Sequence[ast.expr], node: ast.expr) -> Value:
@@ -208,17 +225,24 @@ def listed(r: Reader, kind: str, parts: Sequence[ast.expr], node: ast.expr) -> V
 
 def extend(r: Reader, bag: Bag, more: Value, node: ast.expr) -> None:
     """Puts all that a value gives into a list."""
+    bag.unordered = bag.unordered or unordered(more)
+    hand_on(r, more)
     for turn in turns(r, more, node):
         with r.under(turn.when, turn.tests, turn.binders):
             if isinstance(turn.value, Var) and turn.value.binder.kind == "element" and not _iterable(more):
                 bag.unread.append(r.text(node))
                 continue
             if r.place.when != FALSE:
-                bag.entries.append(Entry(turn.value, _within(r, turn, node)))
+                bag.entries.append(Entry(turn.value, r.at(node)))
 
 
-def _within(r: Reader, turn: Turn, node: ast.expr) -> Place:
-    return r.at(node)
+def hand_on(r: Reader, value: Value) -> None:
+    """What goes into another collection is in use."""
+    if isinstance(value, Bag):
+        value.given.append(r.place.when)
+    elif isinstance(value, Phi):
+        hand_on(r, value.then)
+        hand_on(r, value.otherwise)
 
 
 def _iterable(value: Value) -> bool:
@@ -230,6 +254,8 @@ def collected(r: Reader, kind: str, over: Value, node: ast.expr) -> Value:
     bag = r.bag(kind, node=node)
     if isinstance(over, (Bag, Table, Row, Phi, Term)):
         extend(r, bag, over, node)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "sorted":
+            bag.unordered = None
     else:
         bag.unread.append(r.text(node))
     return bag

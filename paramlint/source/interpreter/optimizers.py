@@ -161,7 +161,7 @@ def construct(r: Reader, optimizer: OptimizerClass, given: Given, node: ast.Call
         bag.unread.append(r.text(node.args[0] if node.args else node))
         result.groups = bag
     for value in (result.groups, *halves.values(), *given.all()):
-        calls.escaped(value)
+        calls.escaped(r, value)
     r.made.append(result)
     return result
 
@@ -186,6 +186,6 @@ def method(r: Reader, of: Made, name: str, given: Given, node: ast.Call) -> Valu
             bag.unread += first.unread if isinstance(first, Bag) else []
             of.groups, of.own = bag, True
         bag.entries.append(Entry(given.all()[0], r.at(node)))
-        calls.escaped(given.all()[0])
+        calls.escaped(r, given.all()[0])
         return Const(None)
     return r.opaque(node)

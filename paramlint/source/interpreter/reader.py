@@ -95,6 +95,7 @@ class Reader:
         self.inlined: set[ast.AST] = set()
         self.frames = [Frame(None)]
         self.steps = 0
+        self.unordered: Span | None = None
         self._numbers = count(1)
 
     # What is read, by those who know how.
@@ -140,6 +141,16 @@ class Reader:
             yield
         finally:
             self.place = before
+
+    @contextmanager
+    def through(self, unordered: Span | None) -> Iterator[None]:
+        """Reads a loop; what it fills has no order of its own where it goes through a set."""
+        before = self.unordered
+        self.unordered = unordered or before
+        try:
+            yield
+        finally:
+            self.unordered = before
 
     @contextmanager
     def inside(self, file: File, scope: Scope, frame: Frame) -> Iterator[None]:

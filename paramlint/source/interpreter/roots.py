@@ -12,32 +12,20 @@ from paramlint.source.terms import Attribute, Op, Opaque, Root, Term, Var, mappe
 _MODELS = ("model", "net", "network", "module", "transformer_model", "policy", "backbone", "encoder", "decoder", "unet")
 
 
-def rooted(
-    constructions: Iterable[Construction], names: Mapping[Term, str], in_module: bool
-) -> tuple[Construction, ...]:
-    """The constructions with models as `Root`s, and settings as `Opaque`s of their own text.
+Change = Callable[[Term], Term | None]
+
+
+def change(constructions: Iterable[Construction], names: Mapping[Term, str], in_module: bool) -> Change:
+    """What replaces models by `Root`s, and settings by `Opaque`s of their own text (see `paramlint.source.terms.mapped`).
 
     `names` has the variables that values were first given to; `in_module` says that `self` is a model.
     """
-    given = tuple(constructions)
-    found = _roots(given, in_module)
-    change = _change(found, names)
-    return tuple(_mapped(c, change) for c in given)
+    return _change(_roots(tuple(constructions), in_module), names)
 
 
-def terms_of(c: Construction) -> Iterable[Term]:
-    for g in c.groups:
-        yield g.when
-        if g.key is not None:
-            yield g.key
-        yield from g.options.values()
-        for item in g.items:
-            yield item.value
-            yield item.when
-            for b in item.binders:
-                yield b.of
-    yield c.when
-    yield from c.options.values()
+def rooted(constructions: Iterable[Construction], by: Change) -> tuple[Construction, ...]:
+    """The constructions with models as `Root`s."""
+    return tuple(_mapped(c, by) for c in constructions)
 
 
 def _roots(given: tuple[Construction, ...], in_module: bool) -> set[Term]:
@@ -123,7 +111,7 @@ def _common(paths: list[tuple[str, ...]]) -> tuple[str, ...]:
     return first[:size] if len(paths) > 1 or size == 0 else first[: size - 1] if len(first) > 1 else first[:0]
 
 
-def _change(roots: set[Term], names: Mapping[Term, str]) -> Callable[[Term], Term | None]:
+def _change(roots: set[Term], names: Mapping[Term, str]) -> Change:
     def change(term: Term) -> Term | None:
         if term in roots:
             return Root(_name(term, names))
@@ -151,7 +139,7 @@ def _dotted(term: Term) -> str:
     return term.text if isinstance(term, Opaque) else "?"
 
 
-def _mapped(c: Construction, change: Callable[[Term], Term | None]) -> Construction:
+def _mapped(c: Construction, change: Change) -> Construction:
     return replace(
         c,
         groups=tuple(_group(g, change) for g in c.groups),
@@ -160,7 +148,7 @@ def _mapped(c: Construction, change: Callable[[Term], Term | None]) -> Construct
     )
 
 
-def _group(g: SymbolicGroup, change: Callable[[Term], Term | None]) -> SymbolicGroup:
+def _group(g: SymbolicGroup, change: Change) -> SymbolicGroup:
     return replace(
         g,
         items=tuple(mapped_item(i, change) for i in g.items),

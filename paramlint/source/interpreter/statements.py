@@ -58,6 +58,7 @@ def run(r: Reader, node: ast.stmt) -> None:
             _try(r, node.body, node.handlers, node.orelse, node.finalbody)
         case ast.Return(value=value):
             given = Const(None) if value is None else r.value(value)
+            calls.escaped(r, given)
             r.frame.returns.append((r.place.when, given, r.span(node)))
             _stop(r)
         case ast.Raise():
@@ -176,6 +177,7 @@ def _set_attribute(r: Reader, of: Value, name: str, value: Value) -> None:
     elif isinstance(of, Term):
         if isinstance(value, (Bag, Table, Made)) and not value.name:
             value.name = name
+        calls.escaped(r, value)
         if name != "requires_grad":
             r.attributes[of, name] = value
 
@@ -394,9 +396,14 @@ def _guard(r: Reader, test: ast.expr, node: ast.stmt) -> None:
 
 
 def _for(r: Reader, node: ast.For | ast.AsyncFor) -> None:
+    over = r.value(node.iter)
+    with r.through(loops.unordered(over)):
+        _turns(r, node, over)
+
+
+def _turns(r: Reader, node: ast.For | ast.AsyncFor, over: Value) -> None:
     from paramlint.source.interpreter.reader import Loop
 
-    over = r.value(node.iter)
     turns = loops.turns(r, over, node.iter)[: loops.TURNS]
     loop = Loop()
     r.frame.loops.append(loop)

@@ -33,8 +33,8 @@ class Entry:
 @dataclass(eq=False)
 class Bag:
     """A list, set, iterator or the like. `unread` says what else may have been put into it. `walks` are the places
-    where it was walked from end to end. `key` is that of the dict that it is kept in, if any, and `family` tells such
-    dicts apart."""
+    where it was walked from end to end, `given` the conditions under which it was handed on. `unordered` is where a set
+    gave it its order. `key` is that of the dict that it is kept in, if any, and `family` tells such dicts apart."""
 
     kind: str
     made: Place
@@ -42,7 +42,8 @@ class Bag:
     unread: list[str] = field(default_factory=list)
     walks: list[Place] = field(default_factory=list)
     name: str = ""
-    given: bool = False
+    given: list[Term] = field(default_factory=list)
+    unordered: Span | None = None
     key: Value | None = None
     family: int = 0
 

@@ -1,0 +1,133 @@
+"""What the rules on scripts look at: one file, and each way in which it makes optimizers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from paramlint.finding import Finding, Fix, Severity
+from paramlint.knowledge import Knowledge
+from paramlint.parameter import Destination, Inventory, Location
+from paramlint.profile import Profile
+from paramlint.registry import by_code
+from paramlint.source.interpreter.entries import Read
+from paramlint.source.interpreter.project import File
+from paramlint.source.prove import Verdict, branches, partition
+from paramlint.source.script import Construction, SymbolicGroup
+from paramlint.source.terms import TRUE, Const, Span, Term, both
+
+#: Keys by which groups say what they are for, where no profile tells.
+_FLAGS = ("use_muon", "algorithm", "algo", "kind", "optim", "optimizer", "opt", "type", "method", "group_type", "name")
+
+
+@dataclass(frozen=True)
+class Way:
+    """Optimizers that are made together. `full` where nothing optional is left away: see `prove.branches`."""
+
+    constructions: tuple[Construction, ...]
+    when: Term = TRUE
+    full: bool = True
+
+    @property
+    def groups(self) -> tuple[SymbolicGroup, ...]:
+        return tuple(replace(g, when=both(g.when, c.when)) for c in self.constructions for g in c.groups)
+
+    @cached_property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        return partition(self.groups, self.when)
+
+
+@dataclass(frozen=True)
+class ScriptContext:
+    """One file. `reads` are the entries of it that make optimizers or groups."""
+
+    file: File
+    reads: tuple[Read, ...]
+    known: Knowledge
+    inventory: Inventory | None = None
+    _ways: dict[int, tuple[Way, ...]] = field(default_factory=dict)
+
+    def ways(self, read: Read) -> tuple[Way, ...]:
+        """The sets of optimizers that an entry may make, by the script's settings."""
+        if id(read) not in self._ways:
+            self._ways[id(read)] = tuple(_ways(read))
+        return self._ways[id(read)]
+
+    def profile(self, c: Construction) -> Profile | None:
+        return self.known.profiles.get(c.made.profile) if c.made is not None and c.made.profile else None
+
+    def half(self, c: Construction, g: SymbolicGroup) -> Destination | None:
+        """Who updates a group, as far as the source tells."""
+        if g.half is not None:
+            return g.half
+        if c.made is None:
+            return _flag(g, None)
+        if c.made.kind in ("muon", "adam"):
+            return "muon" if c.made.kind == "muon" else "adam"
+        return _flag(g, self.profile(c))
+
+    def muon(self) -> Iterator[tuple[Construction, SymbolicGroup]]:
+        """Every Muon group of the file."""
+        for read in self.reads:
+            for c in read.build.constructions:
+                for g in c.groups:
+                    if self.half(c, g) == "muon":
+                        yield c, g
+
+    def finding(
+        self,
+        code: str,
+        span: Span | None,
+        message: str,
+        help: str,
+        *,
+        severity: Severity | None = None,
+        details: Iterable[str] = (),
+        fix: Fix | None = None,
+        label: str = "",
+    ) -> Finding:
+        at = Location(span.path, span.line, span.column, label) if span else Location(self.file.path, 1)
+        return Finding(
+            code, severity or by_code()[code].severity, message, help, location=at, details=tuple(details), fix=fix
+        )
+
+    def here(self, span: Span | None) -> bool:
+        """Whether a place is in this file: what is wrong in another one is said there."""
+        return span is None or span.path == self.file.path
+
+
+def _ways(read: Read) -> Iterator[Way]:
+    made = [c for c in read.build.constructions if c.groups or c.unread]
+    for way in branches(c.when for c in made):
+        together = tuple(c for c in made if both(c.when, way.when) != Const(False) and _holds(c.when, way.when))
+        if together:
+            yield Way(together, way.when, way.full)
+
+
+def _holds(condition: Term, way: Term) -> bool:
+    from paramlint.source.terms import negated
+
+    return both(way, negated(condition)) == Const(False) or condition == TRUE
+
+
+def _flag(g: SymbolicGroup, profile: Profile | None) -> Destination | None:
+    keys = (profile.flag_key,) if profile is not None and profile.flag_key else _FLAGS
+    for key in keys:
+        value = g.options.get(key)
+        if not isinstance(value, Const):
+            continue
+        if profile is not None and profile.flag_key == key:
+            if value.value in profile.flag_muon:
+                return "muon"
+            if value.value in profile.flag_adam:
+                return "adam"
+        if isinstance(value.value, bool) and key == "use_muon":
+            return "muon" if value.value else "adam"
+        if isinstance(value.value, str) and key not in ("name",):
+            text = value.value.lower()
+            if "muon" in text:
+                return "adam" if "adam" in text or "non" in text else "muon"
+            if "adam" in text or "sgd" in text or "lion" in text:
+                return "adam"
+    return None
