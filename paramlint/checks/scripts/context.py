@@ -13,9 +13,9 @@ from paramlint.profile import Profile
 from paramlint.registry import by_code
 from paramlint.source.interpreter.entries import Read
 from paramlint.source.interpreter.project import File
-from paramlint.source.prove import Verdict, branches, partition
+from paramlint.source.prove import Verdict, branches, partition, possible
 from paramlint.source.script import Construction, SymbolicGroup
-from paramlint.source.terms import TRUE, Const, Span, Term, both
+from paramlint.source.terms import TRUE, Const, Span, Term, both, negated
 
 #: Keys by which groups say what they are for, where no profile tells.
 _FLAGS = ("use_muon", "algorithm", "algo", "kind", "optim", "optimizer", "opt", "type", "method", "group_type", "name")
@@ -100,15 +100,13 @@ class ScriptContext:
 def _ways(read: Read) -> Iterator[Way]:
     made = [c for c in read.build.constructions if c.groups or c.unread]
     for way in branches(c.when for c in made):
-        together = tuple(c for c in made if both(c.when, way.when) != Const(False) and _holds(c.when, way.when))
+        together = tuple(c for c in made if _holds(c.when, way.when))
         if together:
             yield Way(together, way.when, way.full)
 
 
 def _holds(condition: Term, way: Term) -> bool:
-    from paramlint.source.terms import negated
-
-    return both(way, negated(condition)) == Const(False) or condition == TRUE
+    return condition == TRUE or not possible(both(way, negated(condition)))
 
 
 def _flag(g: SymbolicGroup, profile: Profile | None) -> Destination | None:

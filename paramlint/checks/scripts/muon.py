@@ -7,7 +7,22 @@ from collections.abc import Iterator
 from paramlint.checks.scripts.context import ScriptContext
 from paramlint.finding import Finding
 from paramlint.source.script import Construction, SymbolicGroup
-from paramlint.source.terms import FALSE, TRUE, Const, Item, Member, Op, Opaque, Root, Term, Var, both, mapped, variables, walk
+from paramlint.source.terms import (
+    FALSE,
+    TRUE,
+    Const,
+    Item,
+    Member,
+    Op,
+    Opaque,
+    Root,
+    Term,
+    Var,
+    both,
+    mapped,
+    variables,
+    walk,
+)
 
 _HEAD = (
     "embeddings and heads belong to AdamW: https://github.com/KellerJordan/Muon#usage, "

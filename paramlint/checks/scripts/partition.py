@@ -10,7 +10,7 @@ from paramlint.source.interpreter.entries import Read
 from paramlint.source.prove import Verdict
 from paramlint.source.script import Collected
 from paramlint.source.terms import FALSE, Span, both
-from paramlint.source.witness import Witness, describe
+from paramlint.source.witness import Witness, describe, spelled
 
 
 def check(ctx: ScriptContext) -> Iterator[Finding]:
@@ -34,8 +34,12 @@ def _way(ctx: ScriptContext, read: Read, way: Way) -> Iterator[Finding]:
     span = _where(ctx, way)
     for verdict in way.verdicts:
         hole, overlap = verdict.covered, verdict.disjoint
-        if hole.state == "refuted" and hole.certain and hole.witness and way.full and several:
-            yield _hole(ctx, read, way, hole.witness, span)
+        if hole.state == "refuted" and hole.certain and hole.witness and way.full:
+            unused = _unused(read, way)
+            if unused is not None:
+                yield _never_used(ctx, unused, hole.witness)
+            elif several:
+                yield _hole(ctx, hole.witness, span)
         if overlap.state == "refuted" and overlap.certain and overlap.witness:
             yield _overlap(ctx, way, overlap.witness, span)
         settled = [hole.state == "proved" or hole.certain, overlap.state == "proved" or overlap.certain]
@@ -58,21 +62,24 @@ def _where(ctx: ScriptContext, way: Way) -> Span | None:
     return min([*spans] or [*groups], key=lambda s: (s.line, s.column), default=None)
 
 
-def _hole(ctx: ScriptContext, read: Read, way: Way, witness: Witness, span: Span | None) -> Finding:
-    unused = _unused(read, way)
-    if unused is not None:
-        return ctx.finding(
-            "PML504",
-            unused.span,
-            f"the parameters in `{unused.name}` are given to no optimizer{_settings(way)}: they are never trained",
-            f"give `{unused.name}` to an optimizer, or freeze what is in it",
-            details=(f"in no group: {describe(witness)}",),
-        )
+def _hole(ctx: ScriptContext, witness: Witness, span: Span | None) -> Finding:
     return ctx.finding(
         "PML501",
         span,
-        f"no group takes {describe(witness)}{_settings(way)}: such a parameter is never trained",
+        f"no group takes {describe(witness)}: such a parameter is never trained",
         "give what is left to a group with a final `else`, or with the exact complement of the other tests",
+    )
+
+
+def _never_used(ctx: ScriptContext, unused: Collected, witness: Witness) -> Finding:
+    where = " and ".join(f"`{spelled(t)}` is {v!r}" for t, v in witness.settings)
+    return ctx.finding(
+        "PML504",
+        unused.span,
+        f"the parameters in `{unused.name}` are given to no optimizer{f' where {where}' if where else ''}: they are "
+        "never trained",
+        f"give `{unused.name}` to an optimizer, or freeze what is in it",
+        details=(f"in no group: {describe(witness)}",),
     )
 
 
@@ -93,9 +100,9 @@ def _overlap(ctx: ScriptContext, way: Way, witness: Witness, span: Span | None) 
     return ctx.finding(
         "PML502",
         at,
-        f"{describe(witness)} is in two groups{f' ({lines})' if lines else ''}{_settings(way)}",
-        "make one test the exact complement of the other: torch refuses a parameter in two groups of one optimizer, and "
-        "two optimizers would both step it",
+        f"{describe(witness)} is in two groups{f' ({lines})' if lines else ''}",
+        "make one test the exact complement of the other: torch refuses a parameter that is in two groups of one "
+        "optimizer, and two optimizers would both step it",
     )
 
 
@@ -115,7 +122,3 @@ def _not_provable(ctx: ScriptContext, verdict: Verdict, span: Span | None) -> Fi
         "insert a check of the sets of id(p), or name the model: `# paramlint: target=pkg.module:build`",
         details=open_,
     )
-
-
-def _settings(way: Way) -> str:
-    return ""
