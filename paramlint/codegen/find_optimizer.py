@@ -9,12 +9,10 @@ from dataclasses import dataclass
 
 from paramlint.errors import ParamlintError
 from paramlint.knowledge import Knowledge
+from paramlint.source.class_facts import TORCH as TORCH
+from paramlint.source.imports import Imports, read
+from paramlint.source.imports import imported as imported
 
-#: The optimizers of torch.optim: https://docs.pytorch.org/docs/stable/optim.html#algorithms
-TORCH = (
-    *("Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "ASGD", "LBFGS", "Muon", "NAdam", "RAdam"),
-    *("RMSprop", "Rprop", "SGD", "SparseAdam"),
-)
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _CHANGES = ("append", "extend", "insert", "remove", "pop", "clear", "update", "setdefault")
 
@@ -96,10 +94,10 @@ def find(tree: ast.Module, source: str, path: str, line: int | None, known: Know
 def constructions(tree: ast.Module, source: str, known: Knowledge) -> list[Construction]:
     """Every call of an optimizer's class, in the order of their lines."""
     classes = _classes(known)
-    names, stars = imported(tree)
+    imports = read(tree)
     found = []
     for call, statement, scopes in _calls(tree):
-        optimizer = _optimizer(call.func, names, stars, classes)
+        optimizer = _optimizer(call.func, imports, classes)
         argument = parameters(call)
         if optimizer is None or argument is None:
             continue
@@ -138,25 +136,6 @@ def keys(node: ast.expr, scopes: tuple[ast.AST, ...]) -> set[str] | None:
     return None
 
 
-def imported(tree: ast.AST) -> tuple[dict[str, set[str]], list[str]]:
-    """The qualified names that each imported name stands for, wherever it is imported; and what `*` was taken from."""
-    names: dict[str, set[str]] = {}
-    stars = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                bound = alias.asname or alias.name.partition(".")[0]
-                names.setdefault(bound, set()).add(alias.name if alias.asname else bound)
-        elif isinstance(node, ast.ImportFrom):
-            module = "." * node.level + (node.module or "")
-            for alias in node.names:
-                if alias.name == "*":
-                    stars.append(module)
-                else:
-                    names.setdefault(alias.asname or alias.name, set()).add(f"{module}.{alias.name}")
-    return names, stars
-
-
 def _classes(known: Knowledge) -> dict[str, str]:
     """The qualified names of all optimizers that are known, and the name that each goes by."""
     classes = {n: n for p in known.profiles.values() for n in (*p.imports, *p.classes)}
@@ -166,22 +145,8 @@ def _classes(known: Knowledge) -> dict[str, str]:
     return classes
 
 
-def _optimizer(func: ast.expr, names: dict[str, set[str]], stars: list[str], classes: dict[str, str]) -> str | None:
-    dotted = _dotted(func)
-    if dotted is None:
-        return None
-    first, dot, rest = dotted.partition(".")
-    heads = names.get(first) or {f"{module}.{first}" for module in stars}
-    return next((classes[n] for head in sorted(heads) if (n := f"{head}{dot}{rest}") in classes), None)
-
-
-def _dotted(node: ast.expr) -> str | None:
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Attribute):
-        inner = _dotted(node.value)
-        return f"{inner}.{node.attr}" if inner else None
-    return None
+def _optimizer(func: ast.expr, imports: Imports, classes: dict[str, str]) -> str | None:
+    return next((classes[n] for n in imports.qualified(func) if n in classes), None)
 
 
 def _calls(tree: ast.Module) -> Iterator[tuple[ast.Call, ast.stmt, tuple[ast.AST, ...]]]:

@@ -131,11 +131,9 @@ def flagged(test: ast.expr, flags: frozenset[str] | set[str]) -> bool:
                 found = bool(_FLAG.search(key))
             case ast.Call(func=ast.Attribute(attr="get"), args=[ast.Constant(value=str(key)), *_]):
                 found = bool(_FLAG.search(key))
-            case ast.Call(func=ast.Attribute(value=ast.Name(id="self"), attr=key) | ast.Name(id=str(key))) if (
-                key != "getattr"
-            ):
-                found = bool(_FLAG.search(key))
             case ast.Call(func=ast.Name(id="getattr" | "hasattr"), args=[_, ast.Constant(value=str(key)), *_]):
+                found = bool(_FLAG.search(key))
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="self"), attr=key) | ast.Name(id=str(key))):
                 found = bool(_FLAG.search(key))
             case ast.Attribute(value=ast.Name(id="p" | "param"), attr=key):
                 found = bool(_FLAG.search(key))

@@ -90,12 +90,13 @@ def branches(conditions: Iterable[Term]) -> tuple[Way, ...]:
             for w, held in ways
             for way in ((both(w, condition), held | {condition}), (both(w, negated(condition)), held))
         ]
-        ways = [(w, held) for w, held in split if _possible(w, within)]
+        ways = [(w, held) for w, held in split if possible(w, within)]
     return tuple(Way(w, not any(held < other for _, other in ways)) for w, held in ways if held)
 
 
-def _possible(condition: Term, within: Binder) -> bool:
-    search = Search(condition, within).run((True,))
+def possible(condition: Term, within: Binder | None = None) -> bool:
+    """Whether a condition on settings can hold."""
+    search = Search(condition, within or universe(Root(""))).run((True,))
     return search.found is not None or bool(search.open)
 
 

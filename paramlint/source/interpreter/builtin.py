@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from paramlint.source.interpreter import calls, collections, expressions, folding, loops
 from paramlint.source.interpreter.values import Bag, Class, Entry, Function, Known, Phi, Row, Table, Value
-from paramlint.source.terms import Attribute, Const, Op, Opaque, Term, Var, binders, either, negated
+from paramlint.source.terms import Attribute, Const, Op, Opaque, Term, Var, chosen, either
 
 if TYPE_CHECKING:
     from paramlint.source.interpreter.calls import Given
@@ -128,7 +128,7 @@ def _parameter_names(r: Reader, values: list[Value], node: ast.Call) -> Value:
 def instance(r: Reader, of: Value, types: Value, node: ast.expr) -> Term:
     """`isinstance(of, types)`."""
     if isinstance(types, Phi):
-        return expressions.chosen(types.when, instance(r, of, types.then, node), instance(r, of, types.otherwise, node))
+        return chosen(types.when, instance(r, of, types.then, node), instance(r, of, types.otherwise, node))
     if not isinstance(of, Term):
         known = {"builtins.dict": Table, "builtins.list": Bag, "builtins.tuple": Row}
         if isinstance(types, Known) and types.name in known:
@@ -257,6 +257,3 @@ def _first(r: Reader, over: Value, node: ast.Call) -> Value:
     if len(turns) == 1 and not turns[0].binders:
         return turns[0].value
     return r.opaque(node, [t.value for t in turns])
-
-
-__all__ = ["binders", "call", "instance", "library", "negated"]

@@ -24,7 +24,7 @@ from paramlint.source.interpreter.values import (
     Table,
     Value,
 )
-from paramlint.source.terms import FALSE, Attribute, Const, Op, Opaque, Term, Var, negated, variables
+from paramlint.source.terms import FALSE, Attribute, Binder, Const, Op, Opaque, Term, Var, either, negated, variables
 
 if TYPE_CHECKING:
     from paramlint.source.interpreter.reader import Reader
@@ -278,7 +278,7 @@ def _unpacked(r: Reader, of: Term, name: str, node: ast.Call) -> Value:
     """`of.items()` of something that is not known: what the script goes through is what it is."""
     b = r.binder("element", of)
     key, value = Var(b, "name"), Var(b, "value")
-    taken: Value = {"items": Row((key, value)), "keys": key, "values": value}[name]
+    taken: Value = Row((key, value)) if name == "items" else key if name == "keys" else value
     return loops.iterator(r, b, taken, node)
 
 
@@ -296,7 +296,7 @@ def _text(r: Reader, of: Term, name: str, args: tuple[Term, ...], node: ast.Call
         for one in sought if isinstance(sought, tuple) else (sought,):
             expressions.needle(r, f"method:{name}", Const(one), of, node)
         if isinstance(sought, tuple):
-            return expressions.either(*(folding.operation(f"method:{name}", (of, Const(s))) for s in sought))
+            return either(*(folding.operation(f"method:{name}", (of, Const(s))) for s in sought))
     return folding.operation(f"method:{name}", (of, *args))
 
 
@@ -316,8 +316,8 @@ def method(r: Reader, owner: ast.ClassDef, name: str, scope: Scope, of: Value | 
             return Function(node, scope, None if static else (of or Opaque("cls")), owner)
     for base in owner.bases:
         if isinstance(base, (ast.Name, ast.Attribute)):
-            found = r.value(base)
-            found = r.project.member(found, r) if isinstance(found, Known) else found
+            held = r.value(base)
+            found = r.project.member(held, r) if isinstance(held, Known) else held
             if isinstance(found, Class) and found.node is not owner:
                 inner = method(r, found.node, name, found.scope, of)
                 if inner is not None:
@@ -373,9 +373,9 @@ def apply(
         return r.joined(returns)
 
 
-def _descends(r: Reader, function: Function, scope: Scope) -> list[object]:
+def _descends(r: Reader, function: Function, scope: Scope) -> list[Binder]:
     """Makes a function that calls itself on the children of a module go through all its modules at once."""
-    found: list[object] = []
+    found: list[Binder] = []
     name = getattr(function.node, "name", "")
     targets = _children(r, function.node)
     if not targets:

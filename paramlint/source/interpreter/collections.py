@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from paramlint.source.interpreter import calls, expressions, loops
-from paramlint.source.interpreter.values import Bag, Entry, Function, Known, Phi, Row, Table, Value
-from paramlint.source.terms import FALSE, TRUE, Const, Opaque, Term, binders
+from paramlint.source.interpreter import calls, loops
+from paramlint.source.interpreter.values import Bag, Entry, Function, Known, Phi, Row, Table, Value, conjuncts, relative
+from paramlint.source.terms import FALSE, TRUE, Const, Op, Opaque, Term, binders, both, negated
 
 if TYPE_CHECKING:
     from paramlint.source.interpreter.calls import Given
@@ -75,18 +75,12 @@ def _removed(r: Reader, of: Bag, value: Value, node: ast.Call) -> None:
         elif entry.value == value and not binders(value):
             continue
         else:
-            same = expressions.Op("==", (entry.value, value))
-            gone = expressions.both(same, *(t for t in _own(here.when) if not binders(t)))
+            same = Op("==", (entry.value, value))
+            gone = both(same, *(t for t in conjuncts(here.when) if not binders(t)))
             place = entry.place
-            when = expressions.both(place.when, expressions.negated(gone))
+            when = both(place.when, negated(gone))
             kept.append(Entry(entry.value, type(place)(place.binders, when, place.tests, place.span), entry.key))
     of.entries[:] = kept
-
-
-def _own(when: Term) -> tuple[Term, ...]:
-    from paramlint.source.interpreter.values import conjuncts
-
-    return conjuncts(when)
 
 
 def _of_table(r: Reader, of: Table, name: str, given: Given, node: ast.Call) -> Value:
@@ -133,7 +127,7 @@ def _last(r: Reader, found: list[Entry]) -> Value:
     *earlier, last = found
     value = last.value
     for entry in reversed(earlier):
-        when = expressions.both(*(c for c in _own(last.place.when) if c not in _own(r.place.when)))
+        when = both(*(c for c in conjuncts(last.place.when) if c not in conjuncts(r.place.when)))
         if when in (TRUE, FALSE):
             break
         value = r.merge(when, value, entry.value)
@@ -148,7 +142,7 @@ def _any(r: Reader, of: Table, key: Value, fallback: Value, node: ast.expr) -> V
     value = fallback
     for entry in of.entries:
         if isinstance(entry.key, Const):
-            value = r.merge(expressions.Op("==", (key, entry.key)), entry.value, value)
+            value = r.merge(Op("==", (key, entry.key)), entry.value, value)
     return value
 
 
@@ -184,14 +178,14 @@ def updated(r: Reader, table: Table, more: Value, node: ast.expr) -> None:
     """Takes over the entries of another dict."""
     if isinstance(more, Table):
         for entry in more.entries:
-            binders_, when, tests = loops.relative(entry.place, more.made)
+            binders_, when, tests = relative(entry.place, more.made)
             with r.under(when, tests, binders_):
                 table.entries.append(Entry(entry.value, r.at(node), entry.key))
         table.unread += more.unread
     elif isinstance(more, Phi):
         with r.under(more.when):
             updated(r, table, more.then, node)
-        with r.under(expressions.negated(more.when)):
+        with r.under(negated(more.when)):
             updated(r, table, more.otherwise, node)
     elif isinstance(more, Bag):
         for turn in loops.turns(r, more, node):

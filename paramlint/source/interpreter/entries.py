@@ -83,7 +83,8 @@ def _entry(file: File, project: Project, known: Knowledge, node: ast.AST, owner:
     by = roots.change(given, r.names, _module(owner))
     constructions = roots.rooted(given, by)
     name = getattr(node, "name", "")
-    span = file.span(node if node is not file.tree else (file.tree.body or [node])[0])
+    first = file.tree.body[0] if file.tree.body else file.tree
+    span = file.span(first if node is file.tree else node)
     build = Build(constructions, span, f"{owner.name}.{name}" if owner else name, tuple(r.checks))
     lists = [] if result is not None and not r.made else collect.collected(r.bags, Place())
     return Read(

@@ -214,8 +214,8 @@ def subscript(r: Reader, of: Value, index: ast.expr, node: ast.expr) -> Value:
             return values[at.value]
         return r.opaque(node)
     if values is not None and isinstance(index, ast.Slice) and isinstance(at, Op):
-        limits = [a.value for a in at.args if isinstance(a, Const)]
-        if len(limits) == 3 and all(x is None or isinstance(x, int) for x in limits):
+        limits = [a.value for a in at.args if isinstance(a, Const) and (a.value is None or isinstance(a.value, int))]
+        if len(limits) == 3:
             return Row(tuple(values[slice(*limits)]))
     if values is not None and isinstance(at, Term) and all(isinstance(v, Term) for v in values):
         return folding.operation("getitem", (Op("tuple", tuple(v for v in values if isinstance(v, Term))), at))
@@ -404,11 +404,16 @@ def _equal(r: Reader, sign: str, left: Value, right: Value, node: ast.expr) -> T
         if left == right:
             return TRUE
         needle(r, "==", right, left, node)
-        # The identity of an object is the object itself.
-        if all(isinstance(t, Op) and t.op in ("call:id", "method:data_ptr") for t in (left, right)):
-            left, right, sign = left.args[0], right.args[0], "is"  # type: ignore[attr-defined]
+        one, other = _identified(left), _identified(right)
+        if one is not None and other is not None:
+            return Op("is", (one, other))
         return Op(sign, (left, right))
     return r.opaque(node, [left, right])
+
+
+def _identified(term: Term) -> Term | None:
+    """What `id(x)` and `x.data_ptr()` are the identity of."""
+    return term.args[0] if isinstance(term, Op) and term.op in ("call:id", "method:data_ptr") else None
 
 
 def _plain(v: Value) -> Value:
@@ -463,21 +468,19 @@ def _ranges(element: Term, item: Item) -> Term | None:
         one, other = element, item.value
         if one == other:
             return item.when
-        sign = "=="
-        if all(isinstance(t, Op) and t.op in ("call:id", "method:data_ptr") for t in (one, other)):
-            one, other, sign = one.args[0], other.args[0], "is"  # type: ignore[attr-defined]
-        elif not isinstance(other, Const):
-            sign = "is"
-        return both(Op(sign, (one, other)), item.when)
+        own, theirs = _identified(one), _identified(other)
+        if own is not None and theirs is not None:
+            return both(Op("is", (own, theirs)), item.when)
+        return both(Op("==" if isinstance(other, Const) else "is", (one, other)), item.when)
     if len(item.binders) != 1:
         return None
     inner = item.binders[0]
-    mine = [b for b in binders(element) if b.kind == inner.kind == "parameter" and b.of == inner.of]
-    if len(mine) != 1 or mine[0].recurse != inner.recurse:
+    own = [b for b in binders(element) if b.kind == inner.kind == "parameter" and b.of == inner.of]
+    if len(own) != 1 or own[0].recurse != inner.recurse:
         return None
 
     def change(t: Term) -> Term | None:
-        return Var(mine[0], t.what) if isinstance(t, Var) and t.binder == inner else None
+        return Var(own[0], t.what) if isinstance(t, Var) and t.binder == inner else None
 
     return mapped(item.when, change) if mapped(item.value, change) == element else None
 

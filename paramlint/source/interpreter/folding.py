@@ -27,6 +27,14 @@ _STRINGS = frozenset(
     {"lower", "upper", "strip", "lstrip", "rstrip", "replace", "split", "rsplit", "startswith", "endswith", "count"}
     | {"find", "join", "title", "capitalize", "casefold", "removeprefix", "removesuffix", "partition", "isdigit"}
 )
+_FUNCTIONS: dict[str, Callable[[Any], Any]] = {
+    "int": int,
+    "float": float,
+    "str": str,
+    "len": len,
+    "bool": bool,
+    "abs": abs,
+}
 #: Constants do not grow past this.
 _LONGEST = 10_000
 
@@ -67,8 +75,8 @@ def _worked_out(op: str, values: list[Any]) -> Const | None:
             found = values[0] ** values[1]
         elif op.startswith("method:") and isinstance(values[0], str) and op[7:] in _STRINGS:
             found = getattr(values[0], op[7:])(*values[1:])
-        elif op in ("call:int", "call:float", "call:str", "call:len", "call:bool", "call:abs") and len(values) == 1:
-            found = {"int": int, "float": float, "str": str, "len": len, "bool": bool, "abs": abs}[op[5:]](values[0])
+        elif op.startswith("call:") and op[5:] in _FUNCTIONS and len(values) == 1:
+            found = _FUNCTIONS[op[5:]](values[0])
         elif op in ("call:min", "call:max"):
             found = (min if op == "call:min" else max)(*values)
         else:

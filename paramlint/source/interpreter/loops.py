@@ -39,6 +39,7 @@ from paramlint.source.terms import (
     Test,
     Var,
     both,
+    either,
     negated,
 )
 
@@ -286,7 +287,7 @@ def intersected(r: Reader, left: Value, right: Value, node: ast.expr, *, keep: b
             bag.unread.append(r.text(node))
             continue
         with r.under(turn.when, turn.tests, turn.binders):
-            inside = expressions.contains(r, turn.value, right, node)  # type: ignore[arg-type]
+            inside = expressions.contains(r, turn.value, right, node)
             with r.under(inside if keep else negated(inside)):
                 if r.place.when != FALSE:
                     bag.entries.append(Entry(turn.value, r.at(node)))
@@ -314,7 +315,7 @@ def quantified(r: Reader, over: Value, every: bool, node: ast.expr) -> Term:
         parts.append(found)
     if over.unread:
         return r.opaque(node, _free(r, over))
-    some = expressions.either(*parts)
+    some = either(*parts)
     return negated(some) if every else some
 
 

@@ -6,7 +6,7 @@ import ast
 import re
 from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from paramlint.codegen.find_optimizer import TORCH
 from paramlint.knowledge import Knowledge
@@ -63,10 +63,10 @@ def known(r: Reader, name: str) -> OptimizerClass | None:
     if not name.startswith("torch.") and r.project.member(Known(name, r.file.path), r) is not None:
         return None
     canonical, profile = found
-    return OptimizerClass(canonical, profile, kind=_kind(r, profile, canonical))
+    return OptimizerClass(canonical, profile, kind=_kind(r, profile))
 
 
-def _kind(r: Reader, profile: str | None, name: str) -> str:  # type: ignore[return]
+def _kind(r: Reader, profile: str | None) -> Literal["muon", "adam", "routed"]:
     if profile is None:
         return "adam"
     p = r.known.profiles[profile]

@@ -16,7 +16,8 @@ Change = Callable[[Term], Term | None]
 
 
 def change(constructions: Iterable[Construction], names: Mapping[Term, str], in_module: bool) -> Change:
-    """What replaces models by `Root`s, and settings by `Opaque`s of their own text (see `paramlint.source.terms.mapped`).
+    """What replaces models by `Root`s and settings by `Opaque`s of their own text, for `mapped` of
+    `paramlint.source.terms`.
 
     `names` has the variables that values were first given to; `in_module` says that `self` is a model.
     """
