@@ -171,9 +171,9 @@ def _instance(r: Reader, made: Class, given: Given, node: ast.Call) -> Value:
     return unknown(r, given, node, made.name)
 
 
-def unknown(r: Reader, given: Given, node: ast.Call, name: str = "") -> Value:
-    """A call that cannot be followed. What it is given may go anywhere; where its name says that it makes an optimizer,
-    that is what it does."""
+def unknown(r: Reader, given: Given, node: ast.Call, name: str = "", of: Term | None = None) -> Value:
+    """A call that cannot be followed, of a function of that `name`, or of a method of `of`. What it is given may go
+    anywhere; where its name says that it makes an optimizer, that is what it does."""
     text = name or r.text(node.func)
     made = optimizers.unknown(r, text, given)
     if made is not None:
@@ -183,13 +183,9 @@ def unknown(r: Reader, given: Given, node: ast.Call, name: str = "") -> Value:
         return given.values[0]
     for value in given.all():
         escaped(r, value)
-    depends = [t for v in given.all() if isinstance(v, Term) for t in _variables(v)]
+    depends = [t for v in (of, *given.all()) if isinstance(v, Term) for t in variables(v)]
     why = f"{text} is not followed"
     return Opaque(r.text(node), tuple(dict.fromkeys(depends)), why)
-
-
-def _variables(term: Term) -> list[Term]:
-    return list(variables(term))
 
 
 def escaped(r: Reader, value: Value) -> None:
@@ -271,7 +267,7 @@ def _term_method(r: Reader, of: Term, name: str, given: Given, node: ast.Call) -
         return of
     if name == "prepare" and given.values:
         return given.values[0] if len(given.values) == 1 else Row(tuple(given.values))
-    return unknown(r, given, node)
+    return unknown(r, given, node, of=of)
 
 
 def _unpacked(r: Reader, of: Term, name: str, node: ast.Call) -> Value:
@@ -286,6 +282,8 @@ def _string(of: Term) -> bool:
     """Whether a term is a string: a name, or what is made of one."""
     if isinstance(of, Var):
         return of.what == "name"
+    if isinstance(of, Opaque):
+        return any(v.what == "name" for v in variables(of)) and not any(v.what == "value" for v in variables(of))
     return isinstance(of, Op) and (of.op.startswith(("method:", "call:re")) or of.op in ("concat", "+", "getitem"))
 
 
@@ -445,7 +443,8 @@ def _parameters(function: Function) -> list[ast.arg]:
 def _bind(
     r: Reader, function: Function, scope: Scope, given: Sequence[Value], named: dict[str, Value], node: ast.AST
 ) -> None:
-    """Gives a function's parameters their values."""
+    """Gives a function's parameters their values. Where the reading begins with it, defaults are no more than that."""
+    entry = node is function.node
     args = function.node.args
     names = [a.arg for a in _parameters(function)]
     values = list(given)
@@ -465,6 +464,8 @@ def _bind(
                 scope.names[name] = r.value(defaults[name])
             finally:
                 r.scope = before
+            if entry and isinstance(defaults[name], ast.Constant):
+                scope.settings.add(name)
         else:
             scope.names[name] = Opaque(name)
     if args.vararg is not None:

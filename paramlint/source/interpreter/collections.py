@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from paramlint.source.interpreter import calls, loops
 from paramlint.source.interpreter.values import Bag, Entry, Function, Known, Phi, Row, Table, Value, conjuncts, relative
-from paramlint.source.terms import FALSE, TRUE, Const, Op, Opaque, Term, binders, both, negated
+from paramlint.source.terms import FALSE, TRUE, Const, Op, Opaque, Term, Var, binders, both, negated
 
 if TYPE_CHECKING:
     from paramlint.source.interpreter.calls import Given
@@ -157,8 +157,33 @@ def looked_up(r: Reader, table: Table, key: Value, node: ast.expr) -> Value:
         table.entries.append(Entry(value, r.at(node), key))
         return value
     if table.entries and not isinstance(key, Const):
-        return _any(r, table, key, Opaque(r.text(node)), node)
+        named = _by_name(r, table, key)
+        return named if named is not None else _any(r, table, key, Opaque(r.text(node)), node)
     return r.opaque(node, [key])
+
+
+def _by_name(r: Reader, table: Table, key: Value) -> Value | None:
+    """What a dict of parameters by their names has for a name that a walk over modules has put together."""
+    if not isinstance(key, Term) or len(table.entries) != 1:
+        return None
+    entry = table.entries[0]
+    end = _end(key)
+    if not (isinstance(entry.key, Var) and entry.key.what == "name" and isinstance(end, Var)):
+        return None
+    whole = Var(entry.key.binder, "value")
+    if entry.value != whole or end.what != "name" or end.binder.kind != "parameter":
+        return None
+    return Var(end.binder, "value")
+
+
+def _end(key: Term) -> Term:
+    """The last part of a name: `f"{mn}.{pn}" if mn else pn` ends in `pn`."""
+    if isinstance(key, Op) and key.op == "if":
+        then, otherwise = _end(key.args[1]), _end(key.args[2])
+        return then if then == otherwise else key
+    if isinstance(key, Op) and key.op in ("concat", "+"):
+        return _end(key.args[-1])
+    return key
 
 
 def _made(r: Reader, make: object, node: ast.expr) -> Value:

@@ -72,6 +72,8 @@ def value(r: Reader, node: ast.expr) -> Value:
         case ast.Constant(value=constant):
             return Const(constant) if constant is not ... else Opaque("...")
         case ast.Name(id=name):
+            if r.open_settings and (r.scope.is_setting(name)):
+                return Opaque(name)
             found = r.scope.find(name) or r.project.named(r.file, name, r)
             if found is not None:
                 return found
@@ -301,8 +303,20 @@ def condition(r: Reader, node: ast.expr) -> Term:
         return (both if isinstance(node.op, ast.And) else either)(*parts)
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
         return negated(condition(r, node.operand))
-    r.tested[node] = truth(r, r.value(node), node)
-    return r.tested[node]
+    when = truth(r, r.value(node), node)
+    if isinstance(when, Const) and not r.open_settings and _has_settings(r, node):
+        # A default that a user may change: both ways are of interest.
+        r.open_settings = True
+        try:
+            when = truth(r, r.value(node), node)
+        finally:
+            r.open_settings = False
+    r.tested[node] = when
+    return when
+
+
+def _has_settings(r: Reader, node: ast.expr) -> bool:
+    return any(isinstance(n, ast.Name) and r.scope.is_setting(n.id) for n in ast.walk(node))
 
 
 def truth(r: Reader, v: Value, node: ast.expr) -> Term:
@@ -468,9 +482,9 @@ def _ranges(element: Term, item: Item) -> Term | None:
         one, other = element, item.value
         if one == other:
             return item.when
-        own, theirs = _identified(one), _identified(other)
-        if own is not None and theirs is not None:
-            return both(Op("is", (own, theirs)), item.when)
+        left, right = _identified(one), _identified(other)
+        if left is not None and right is not None:
+            return both(Op("is", (left, right)), item.when)
         return both(Op("==" if isinstance(other, Const) else "is", (one, other)), item.when)
     if len(item.binders) != 1:
         return None

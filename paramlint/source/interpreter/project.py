@@ -232,6 +232,8 @@ class Project:
                     known = Known(f"{module}{dot}{alias.name}", str(file.place or ""))
                     return self.member(known, r) or known
         if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None and _constant(node.value):
+            if isinstance(node.value, ast.Constant):
+                scope.settings.add(name)
             with r.inside(file, scope, Frame(None)):
                 return r.value(node.value)
         return None

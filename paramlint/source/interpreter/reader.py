@@ -94,6 +94,7 @@ class Reader:
         self.tested: dict[ast.expr, Term] = {}
         self.inlined: set[ast.AST] = set()
         self.frames = [Frame(None)]
+        self.open_settings = False
         self.steps = 0
         self.unordered: Span | None = None
         self._numbers = count(1)

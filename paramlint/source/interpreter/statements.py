@@ -122,6 +122,11 @@ def assign(r: Reader, target: ast.expr, value: Value, node: ast.expr) -> None:
             if isinstance(value, Opaque):
                 r.names.setdefault(value, name)
             r.scope.names[name] = value
+            # What a module sets at its top by itself is often set anew by a command line or a configuration.
+            if len(r.frames) <= 2 and r.frame.function is None and isinstance(node, ast.Constant):
+                r.scope.settings.add(name)
+            else:
+                r.scope.settings.discard(name)
         case ast.Tuple(elts=parts) | ast.List(elts=parts):
             _unpack(r, parts, value, node)
         case ast.Starred(value=inner):

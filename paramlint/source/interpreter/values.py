@@ -141,11 +141,21 @@ class Made:
 
 @dataclass(eq=False)
 class Scope:
-    """Names and what they hold; `outer` is looked in next. `file` is the module that the code stands in."""
+    """Names and what they hold; `outer` is looked in next. `file` is the module that the code stands in. `settings` are
+    names whose values are defaults: another value may be given."""
 
     file: object
     names: dict[str, Value] = field(default_factory=dict)
     outer: Scope | None = None
+    settings: set[str] = field(default_factory=set)
+
+    def is_setting(self, name: str) -> bool:
+        scope: Scope | None = self
+        while scope is not None:
+            if name in scope.names:
+                return name in scope.settings
+            scope = scope.outer
+        return False
 
     def find(self, name: str) -> Value | None:
         scope: Scope | None = self
