@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,6 +14,8 @@ from paramlint.errors import ParamlintError
 from paramlint.finding import SEVERITIES, Severity
 from paramlint.parameter import Plain
 from paramlint.selection import Selection
+from paramlint.source.discovery import LeftOut, Patterns
+from paramlint.source.reading import LARGEST
 from paramlint.target import parse
 from paramlint.toml_table import Table, read, shown
 
@@ -24,8 +27,9 @@ _SHARED = (
     *("optimizer", "policy", "select", "extend-select", "ignore", "roles", "inputs", "trace", "timeout"),
     "memory-limit",
 )
-_PROJECT = (*_SHARED, "fail-on", "knowledge", "targets")
-_TARGET = (*_SHARED, "target", "kwargs", "groups")
+_SOURCES = ("exclude", "extend-exclude", "per-file-ignores", "max-file-size")
+_PROJECT = (*_SHARED, *_SOURCES, "ignore-parameters", "fail-on", "knowledge", "targets")
+_TARGET = (*_SHARED, "target", "kwargs", "groups", "scripts")
 
 
 @dataclass(frozen=True)
@@ -50,23 +54,41 @@ class Settings:
 
 @dataclass(frozen=True)
 class TargetConfig:
-    """One `[tool.paramlint.targets.NAME]`."""
+    """One `[tool.paramlint.targets.NAME]`. `scripts` are the source files that make optimizers for its model."""
 
     name: str
     target: str
     kwargs: Mapping[str, Plain] = field(default_factory=dict)
     settings: Settings = field(default_factory=Settings)
+    scripts: Patterns = field(default_factory=Patterns)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """How source files are chosen and read: what is left out of folders, the rules that are silent in some files (by
+    patterns, with selectors), and how large a file may be, in bytes."""
+
+    left_out: LeftOut = field(default_factory=LeftOut)
+    ignores: tuple[tuple[Patterns, tuple[str, ...]], ...] = ()
+    largest: int = LARGEST
+
+    def ignored(self, path: str) -> tuple[str, ...]:
+        """The selectors of the rules that are silent in a file."""
+        return tuple(s for patterns, selectors in self.ignores if patterns.match(path) for s in selectors)
 
 
 @dataclass(frozen=True)
 class Config:
-    """A project's settings. `path` is None where there is no configuration file."""
+    """A project's settings. `path` is None where there is no configuration file. `ignored` maps patterns of parameter
+    names to the selectors of rules that are silent for them."""
 
     path: Path | None = None
     settings: Settings = field(default_factory=Settings)
     fail_on: Severity = "error"
     knowledge: tuple[Path, ...] = ()
     targets: Mapping[str, TargetConfig] = field(default_factory=dict)
+    sources: Sources = field(default_factory=Sources)
+    ignored: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def target(self, text: str) -> TargetConfig | None:
         """The target of that name; else the only one that builds this text."""
@@ -74,6 +96,10 @@ class Config:
             return self.targets[text]
         same = [t for t in self.targets.values() if os.path.normpath(t.target) == os.path.normpath(text)]
         return same[0] if len(same) == 1 else None
+
+    def of_script(self, path: str) -> TargetConfig | None:
+        """The first target that a source file is one of the scripts of."""
+        return next((t for t in self.targets.values() if t.scripts.match(path)), None)
 
 
 def load(path: Path | None = None, start: Path | None = None) -> Config:
@@ -110,6 +136,8 @@ def size(text: str) -> int:
 
 def _settings_table(path: Path) -> Table | None:
     """Our table in a file: all of paramlint.toml; None where a pyproject.toml has none."""
+    if path.name == "pyproject.toml" and not _mentions_us(path):
+        return None
     top = Table(read(path), shown(path))
     if path.name != "pyproject.toml":
         if set(top.values) == {"tool"} and "paramlint" in top.table("tool").values:
@@ -119,6 +147,14 @@ def _settings_table(path: Path) -> Table | None:
     return tool.table("paramlint") if "paramlint" in tool.values else None
 
 
+def _mentions_us(path: Path) -> bool:
+    """Most files of this name do not, and reading TOML takes as long as reading a script."""
+    try:
+        return b"paramlint" in path.read_bytes()
+    except OSError:
+        return True  # reading it says what is wrong
+
+
 def _config(path: Path, table: Table) -> Config:
     folder = path.resolve().parent
     table.only(_PROJECT)
@@ -126,7 +162,9 @@ def _config(path: Path, table: Table) -> Config:
     for extra in folders:
         if not extra.is_dir():
             raise table.wrong(f"'knowledge': no folder {shown(extra)}")
-    reader = _Reader(folder, _knowledge(folders))
+    reader = _Reader(folder, folders)
+    if folders:
+        reader.known  # noqa: B018  # what is wrong in them is told now
     fail_on = table.one_of("fail-on", SEVERITIES)
     return Config(
         path=path.resolve(),
@@ -134,6 +172,8 @@ def _config(path: Path, table: Table) -> Config:
         fail_on=next((s for s in SEVERITIES if s == fail_on), "error"),
         knowledge=folders,
         targets={name: reader.target(name, entry) for name, entry in table.table("targets").tables()},
+        sources=reader.sources(table),
+        ignored=_selectors(table.table("ignore-parameters")),
     )
 
 
@@ -144,10 +184,16 @@ class _Named(Protocol):
 
 @dataclass(frozen=True)
 class _Reader:
-    """Reads tables of a file in `folder`, against what is known."""
+    """Reads tables of a file in `folder`, against what is known with the project's own `folders`."""
 
     folder: Path
-    known: Knowledge
+    folders: tuple[Path, ...]
+
+    @cached_property
+    def known(self) -> Knowledge:
+        from paramlint.knowledge import load as load_knowledge
+
+        return load_knowledge(self.folders)
 
     def target(self, name: str, table: Table) -> TargetConfig:
         table.only(_TARGET)
@@ -158,7 +204,20 @@ class _Reader:
             parse(target)
         except ParamlintError as e:
             raise table.wrong(f"'target': {target!r} {e.message}", e.hint) from None
-        return TargetConfig(name, self._placed(target), table.table("kwargs").plain(), self.settings(table))
+        scripts = Patterns(self.folder, table.strings("scripts", or_one=True) or ())
+        return TargetConfig(name, self._placed(target), table.table("kwargs").plain(), self.settings(table), scripts)
+
+    def sources(self, table: Table) -> Sources:
+        given = table.strings("exclude", or_one=True)
+        further = table.strings("extend-exclude", or_one=True) or ()
+        patterns = Patterns(self.folder, (*(given or ()), *further))
+        left_out = LeftOut(patterns) if given is None else LeftOut(patterns, names=(), hidden=False)
+        ignores = _selectors(table.table("per-file-ignores"))
+        return Sources(
+            left_out,
+            tuple((Patterns(self.folder, (glob,)), selectors) for glob, selectors in ignores.items()),
+            _size(table, "max-file-size") or LARGEST,
+        )
 
     def settings(self, table: Table) -> Settings:
         given = table.strings("optimizer", or_one=True) or ()
@@ -180,7 +239,7 @@ class _Reader:
             inputs=None if inputs is None else self._placed(inputs),
             trace=table.flag("trace"),
             timeout=_timeout(table),
-            memory_limit=_memory_limit(table),
+            memory_limit=_size(table, "memory-limit"),
         )
 
     def _roles(self, table: Table) -> dict[str, str]:
@@ -216,15 +275,17 @@ def _timeout(table: Table) -> float | None:
     return seconds
 
 
-def _memory_limit(table: Table) -> int | None:
-    text = table.text("memory-limit")
+def _size(table: Table, key: str) -> int | None:
+    text = table.text(key)
     try:
         return None if text is None else size(text)
     except ValueError as e:
-        raise table.wrong(f"'memory-limit': {e}") from None
+        raise table.wrong(f"{key!r}: {e}") from None
 
 
-def _knowledge(folders: tuple[Path, ...]) -> Knowledge:
-    from paramlint.knowledge import load as load_knowledge
-
-    return load_knowledge(folders)
+def _selectors(table: Table) -> dict[str, tuple[str, ...]]:
+    """Patterns, with the selectors of rules that each has."""
+    found = {pattern: table.strings(pattern, or_one=True) or () for pattern in table.values}
+    for selectors in found.values():
+        Selection(ignore=selectors).check(table.where)
+    return found

@@ -26,12 +26,12 @@ class Selection:
 
 
 def codes(layers: Iterable[Selection]) -> frozenset[str]:
-    """The codes left on by layers, weakest first; all rules are on before the first.
+    """The codes left on by layers, weakest first; all rules that are usually on are so before the first.
 
     Within a layer the longest selector wins, and `ignore` wins over the others at equal length. A layer with `select`
     starts afresh; one without adds to and takes from what the layers before it left.
     """
-    on = {r.code for r in RULES}
+    on = {r.code for r in RULES if r.on}
     for layer in layers:
         before = on if layer.select is None else set()
         on = {r.code for r in RULES if _speaks(r.code, layer, r.code in before)}

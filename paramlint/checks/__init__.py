@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
 
@@ -25,9 +25,9 @@ from paramlint.checks.context import Context, context
 from paramlint.checks.making import folded
 from paramlint.checks.refusal import explained, unexplained_refusals
 from paramlint.finding import Finding
-from paramlint.group import Proposal
+from paramlint.group import Member, Proposal
 from paramlint.knowledge import Knowledge
-from paramlint.parameter import Inventory
+from paramlint.parameter import Inventory, Location
 from paramlint.registry import by_code
 
 __all__ = ["CHECKS", "examine", "run", "unexplained_refusals"]
@@ -73,13 +73,39 @@ def run(
 
 def examine(ctx: Context) -> tuple[Finding, ...]:
     """All findings, as `run` gives them, on a context that is there already."""
-    findings = folded(chain.from_iterable(check(ctx) for check in CHECKS), ctx.order)
+    said = chain.from_iterable(check(ctx) for check in CHECKS)
+    members = {(place.label, place.parameter.name): place.member for place in ctx.placements if place.parameter}
+    findings = folded((_placed(f, members) for f in said), ctx.order)
     if ctx.proposal is not None:
         findings = explained(findings, ctx.proposal)
-    return tuple(f if f.location else _located(f, ctx.inventory, ctx.proposal) for f in findings)
+    groups = {label: group.where for _, group, label in ctx.groups if group}
+    findings = tuple(_reasoned(f, members) for f in findings)
+    return tuple(f if f.location else _located(f, ctx.inventory, ctx.proposal, groups) for f in findings)
 
 
-def _located(f: Finding, inventory: Inventory, proposal: Proposal | None) -> Finding:
+Members = Mapping[tuple[str, str], Member]
+
+
+def _placed(f: Finding, members: Members) -> Finding:
+    """A finding on a parameter in a group of a script is at the test that let it in."""
+    member = _member(f, members)
+    return f if member is None or f.location else replace(f, location=member.where)
+
+
+def _reasoned(f: Finding, members: Members) -> Finding:
+    """It begins with why the test let the parameter in, of the first where there are several."""
+    member = _member(f, members)
+    return f if member is None or not member.let else replace(f, details=(member.let, *f.details))
+
+
+def _member(f: Finding, members: Members) -> Member | None:
+    return members.get((f.group, f.parameters[0])) if f.group and f.parameters else None
+
+
+def _located(
+    f: Finding, inventory: Inventory, proposal: Proposal | None, groups: Mapping[str, Location | None]
+) -> Finding:
     """Findings about groups are where the groups are made, those about the model alone where the model is."""
-    about_groups = "groups" in by_code()[f.code].needs and proposal is not None
-    return replace(f, location=proposal.location if about_groups and proposal else inventory.location)
+    if "groups" not in by_code()[f.code].needs or proposal is None:
+        return replace(f, location=inventory.location)
+    return replace(f, location=groups.get(f.group or "") or proposal.location)

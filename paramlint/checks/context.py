@@ -30,8 +30,14 @@ class Placement:
     label: str
 
     def option(self, key: str) -> Plain:
-        """An option of the group, or else of its optimizer."""
+        """An option of the group, or else of its optimizer; None too where it has a value that is not known."""
+        if self.unread(key):
+            return None
         return self.group.options.get(key, self.use.options.get(key))
+
+    def unread(self, key: str) -> bool:
+        """Whether the group, or else its optimizer, has this option with a value that is not known."""
+        return _unread(self.group, self.use, key)
 
     @property
     def lr_scale(self) -> LrScale | None:
@@ -40,13 +46,15 @@ class Placement:
         if profile is None:
             return None
         key, default = profile.lr_scale_key, profile.lr_scale.get("default")
+        if key and self.unread(key):
+            return None
         if key and (key in self.group.options or key in self.use.options):
             return profile.lr_scale.get(str(self.option(key)).lower(), default)
         return default
 
     @property
     def action(self) -> NdimAction | None:
-        """What the Muon half does with a tensor of this many dimensions; None where the profile is not known.
+        """What the Muon half does with a tensor of this many dimensions; None where that is not known.
 
         Two implementations let the caller choose: dion's `flatten=True`, timm's `conv_mode="batched"`.
         """
@@ -54,6 +62,9 @@ class Placement:
             return None
         shape = self.parameter.shape if self.parameter else self.member.shape
         action = self.profile.ndim.get(str(min(max(len(shape), 1), 5)))
+        chooser = {"batch": "flatten", "flatten": "conv_mode"}.get(action or "")
+        if chooser and self.unread(chooser):
+            return None
         if action == "batch" and self.option("flatten") is True:
             return "flatten"
         if action == "flatten" and self.option("conv_mode") == "batched":
@@ -98,14 +109,19 @@ class Context:
 
     @cached_property
     def uncovered(self) -> tuple[Parameter, ...]:
-        """Trainable parameters in no group of any optimizer. Lazy ones are another matter (PML107)."""
+        """Trainable parameters that are surely in no group of any optimizer. Lazy ones are another matter (PML107)."""
         if self.proposal is None:
             return ()
         return tuple(
             p
             for p in self.inventory.parameters
-            if p.trainable and p.state != "uninitialized" and p.name not in self.places
+            if p.trainable and p.state != "uninitialized" and p.name not in self.places and p.name not in self.unread
         )
+
+    @cached_property
+    def unread(self) -> frozenset[str]:
+        """The names of parameters that may be in a group besides: nothing is said of where they are not."""
+        return frozenset(self.proposal.unread if self.proposal else ())
 
     @cached_property
     def in_muon(self) -> tuple[Placement, ...]:
@@ -162,6 +178,26 @@ def context(
             label = proposal.label(use, group) if proposal else use.label
             for member in group.members:
                 parameter = names.get(member.name) if member.name is not None else None
-                who = half(member, group, use, settled)
+                who: Half = "none" if _untold(group, use, settled) else half(member, group, use, settled)
                 placements.append(Placement(use, group, member, parameter, who, settled, label))
     return Context(inventory, proposal, knowledge.policy(policy), tuple(placements))
+
+
+#: Keys by which a group says who updates it, whatever the optimizer.
+_FLAGS = ("use_muon", "use_fallback", "algorithm")
+
+
+def _untold(group: Group, use: OptimizerUse, profile: Profile | None) -> bool:
+    """Whether who updates a group depends on what is not known: the value of its flag, or an optimizer's own rules."""
+    if group.half is not None or (profile is not None and profile.family == "elementwise"):
+        return False
+    if profile is not None:
+        keys = (profile.flag_key, profile.second_flag)
+        return any(_unread(group, use, key) for key in keys if key)
+    if any(key in group.unread for key in _FLAGS):
+        return True
+    return use.unknown and all(group.options.get(key) is None for key in _FLAGS)
+
+
+def _unread(group: Group, use: OptimizerUse, key: str) -> bool:
+    return key in group.unread or (key not in group.options and key in use.unread)

@@ -11,8 +11,8 @@ from paramlint.finding import Finding
 def check(ctx: Context) -> Iterator[Finding]:
     yield from _in_no_group(ctx)
     for place in ctx.placements:
-        p = place.parameter
-        if place.half == "none" and p and p.trainable:
+        p, key = place.parameter, place.profile.flag_key if place.profile else None
+        if place.half == "none" and p and p.trainable and key and not place.unread(key):
             yield _in_no_half(place, p.name)
 
 

@@ -39,10 +39,13 @@ def _verdict(place: Placement) -> tuple[Severity, str, tuple[str, ...]]:
 
 
 def _decay(place: Placement) -> float:
-    """Weight decay of this group: its own, else the optimizer's, else the profile's default for this half."""
+    """Weight decay of this group: its own, else the optimizer's, else the profile's default for this half. 0 where it
+    is not known."""
     if place.profile is None:
         return 0.0
     key = place.profile.decay_key
+    if place.unread(key):
+        return 0.0
     defaults = place.profile.muon_defaults if place.half == "muon" else place.profile.adam_defaults
     for options in (place.group.options, place.use.options, defaults, place.profile.defaults):
         value = options.get(key)

@@ -42,4 +42,4 @@ def check(ctx: Context) -> Iterator[Finding]:
 
 def _split(place: Placement) -> bool:
     known = place.profile.fused_split if place.profile else ()
-    return any(place.option(key) for key in (*_SPLITTERS, *known))
+    return any(place.option(key) or place.unread(key) for key in (*_SPLITTERS, *known))

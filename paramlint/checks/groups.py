@@ -11,7 +11,10 @@ _UNORDERED = ("set", "frozenset")
 
 
 def empty(ctx: Context) -> Iterator[Finding]:
-    """PML105. An optimizer whose groups are all empty is said once."""
+    """PML105. An optimizer whose groups are all empty is said once. Silent where a parameter may be in a group that it
+    was not seen in."""
+    if ctx.unread:
+        return
     hollow = dict.fromkeys(
         use.label if not any(g.members for g in use.groups) else label
         for use, group, label in ctx.groups

@@ -14,7 +14,7 @@ _SHAPES_SHOWN = 3
 def duplicates(ctx: Context) -> Iterator[Finding]:
     """PML102. Identity is the tensor's: two tied names are one parameter."""
     for name, places in ctx.places.items():
-        if len(places) < 2:
+        if len(places) < 2 or name in ctx.unread:
             continue
         labels = list(dict.fromkeys(p.label for p in places))
         optimizers = {p.use.label for p in places}

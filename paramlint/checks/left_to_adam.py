@@ -15,7 +15,7 @@ def check(ctx: Context) -> Iterator[Finding]:
     """Silent where no hidden weight goes to Muon (a plain AdamW user has chosen), and where Muon refuses the shape."""
     if not any(place.parameter and place.parameter.role in HIDDEN for place in ctx.in_muon):
         return
-    both = {place.parameter.name for place in ctx.in_muon if place.parameter}
+    both = ctx.unread | {place.parameter.name for place in ctx.in_muon if place.parameter}
     left = [(place, p) for place, p in judged(ctx, "adam") if p.name not in both and _belongs(ctx, p)]
     lost = ctx.share(sum({p.name: p.numel for _, p in left}.values()))
     for place, p in left:

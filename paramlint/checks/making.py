@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from paramlint.checks.context import Context, Placement
 from paramlint.finding import SEVERITIES, Finding, Severity
-from paramlint.parameter import Parameter
+from paramlint.parameter import Location, Parameter
 from paramlint.registry import by_code
 
 GUESSED = ", at a guess"
@@ -47,14 +47,14 @@ def sources(ctx: Context, role: str) -> tuple[str, ...]:
 
 
 def folded(findings: Iterable[Finding], order: Mapping[str, int]) -> tuple[Finding, ...]:
-    """One finding for each code, group, severity and message, over all its parameters in model order.
+    """One finding for each code, group, severity, message and place, over all its parameters in model order.
 
     Sorted by severity, code, and first parameter. The first parameter's facts are kept whole; a few that only later
     ones bring are added.
     """
-    causes: dict[tuple[str, str | None, str, str], list[Finding]] = {}
+    causes: dict[tuple[str, str | None, str, str, Location | None], list[Finding]] = {}
     for f in findings:
-        causes.setdefault((f.code, f.group, f.severity, f.message), []).append(f)
+        causes.setdefault((f.code, f.group, f.severity, f.message, f.location), []).append(f)
     merged = tuple(_one(same, order) for same in causes.values())
     return tuple(sorted(merged, key=lambda f: _place(f, order)))
 
@@ -72,9 +72,10 @@ def _one(same: list[Finding], order: Mapping[str, int]) -> Finding:
     )
 
 
-def _place(f: Finding, order: Mapping[str, int]) -> tuple[int, str, int, str, str]:
+def _place(f: Finding, order: Mapping[str, int]) -> tuple[int, str, int, str, str, int, int]:
     first = min((order.get(n, len(order)) for n in f.parameters), default=len(order))
-    return (SEVERITIES.index(f.severity), f.code, first, f.group or "", f.message)
+    line, column = (f.location.line, f.location.column) if f.location else (0, 0)
+    return (SEVERITIES.index(f.severity), f.code, first, f.group or "", f.message, line, column)
 
 
 def judged(ctx: Context, half: str) -> Iterator[tuple[Placement, Parameter]]:

@@ -24,6 +24,8 @@ def late(ctx: Context) -> Iterator[Finding]:
         if p.state != "uninitialized":
             continue
         places = ctx.places.get(p.name, ())
+        if not places and p.name in ctx.unread:
+            continue
         if len(places) == len(ctx.groups) == 1 and places[0].half == "adam":
             continue
         yield Finding(

@@ -34,6 +34,8 @@ def check(ctx: Context) -> Iterator[Finding]:
         }
         if lr is not None and any(isclose(lr / turn, other, rel_tol=1e-3) for other in others):
             continue  # multiplied by what is missing, as weights of another layout beside it show
+        if _unread_lr(place) and len({q.label for q in ctx.in_muon if q.use is place.use}) > 1:
+            continue  # the lr of its own group may make up for it
         taken, wanted = layout.factors(scale, p.shape)
         yield Finding(
             "PML215",
@@ -47,6 +49,14 @@ def check(ctx: Context) -> Iterator[Finding]:
         )
 
 
+def _lr_key(place: Placement) -> str:
+    return place.profile.lr_key if place.profile else "lr"
+
+
+def _unread_lr(place: Placement) -> bool:
+    return place.unread(_lr_key(place))
+
+
 def _lr(place: Placement) -> float | None:
-    value = place.option(place.profile.lr_key if place.profile else "lr")
+    value = place.option(_lr_key(place))
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None

@@ -7,16 +7,33 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
 from paramlint.cli.failure import want_traceback
 from paramlint.cli.screen import Color
+from paramlint.errors import ParamlintError
 from paramlint.parameter import LAYERS, Plain
+
+if TYPE_CHECKING:
+    from paramlint.config import Config
 
 F = TypeVar("F", bound=Callable[..., Any])
 Decorator = Callable[[F], F]
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """What `check` takes for source files."""
+
+    stdin_filename: str | None
+    force_exclude: bool
+    inventory: Path | None
+    build: bool
+    fix: bool
+    unsafe_fixes: bool
+    diff: bool
 
 
 @dataclass(frozen=True)
@@ -115,17 +132,62 @@ def format_option(*formats: str) -> Callable[[F], F]:
     )
 
 
+def configuration(options: ModelOptions) -> Config:
+    """The project's configuration, as the options say where it is.
+
+    Raises:
+        click.UsageError: they exclude each other.
+        ParamlintError: it cannot be read, or something in it is wrong.
+    """
+    from paramlint.config import Config, load
+
+    if options.isolated and options.config:
+        raise click.UsageError("--isolated and --config exclude each other")
+    if options.isolated:
+        return Config()
+    if options.config and not options.config.exists():
+        raise ParamlintError("no such file", where=str(options.config))
+    return load(options.config)
+
+
+def source_options(f: Callable[..., None]) -> Callable[..., None]:
+    """Adds the options for source files, and hands them to the command as one `SourceOptions`, named `sources`."""
+    stack: list[Callable[[Any], Any]] = [
+        click.option("--fix", is_flag=True, help="Mend the files, as far as that changes nothing else."),
+        click.option("--unsafe-fixes", is_flag=True, help="With --fix or --diff: also fixes that may change more."),
+        click.option("--diff", is_flag=True, help="Show what --fix would change, and change nothing."),
+        click.option("--build/--no-build", default=True, help="Whether the models that scripts are tied to are built."),
+        click.option(
+            "--inventory",
+            type=click.Path(path_type=Path, dir_okay=False),
+            metavar="FILE",
+            help="A snapshot of the model that the scripts are for.",
+        ),
+        click.option("--stdin-filename", metavar="NAME", help="What `-` is called, and where it lies."),
+        click.option("--force-exclude", is_flag=True, help="Leave out excluded files that are named, too."),
+    ]
+    names = [field.name for field in fields(SourceOptions)]
+
+    @wraps(f)
+    def command(*positional: Any, **given: Any) -> None:
+        f(*positional, sources=SourceOptions(**{name: given.pop(name) for name in names}), **given)
+
+    for option in reversed(stack):
+        command = option(command)
+    return command
+
+
 def model_options(
-    *formats: str, devices: tuple[str, ...] = ("meta", "cpu")
+    *formats: str, devices: tuple[str, ...] = ("meta", "cpu"), several: bool = False
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Adds the options, and hands them to the command as one `ModelOptions`, its first argument.
 
     Without formats there is no `--output-format`, and the one of the options is "". The first of `devices` is the
-    default.
+    default. With `several` the command has an argument `targets` besides, and `target` of the options is None.
     """
     path = click.Path(path_type=Path, dir_okay=False)
     stack: list[Callable[[Any], Any]] = [
-        click.argument("target", required=False),
+        click.argument("targets", nargs=-1) if several else click.argument("target", required=False),
         click.option("--kwargs", callback=_object, default="{}", metavar="JSON", help="Arguments of the target."),
         click.option("--policy", metavar="NAME", help="Which roles go to Muon; `paramlint policies` lists them."),
         click.option(
@@ -170,7 +232,8 @@ def model_options(
     def decorate(f: Callable[..., None]) -> Callable[..., None]:
         @wraps(f)
         def command(**given: Any) -> None:
-            options = ModelOptions(**{name: given.pop(name, "") for name in names})
+            absent = {"target": None, "output_format": ""}
+            options = ModelOptions(**{name: given.pop(name, absent.get(name)) for name in names})
             if options.inputs and (options.trace is False or "use" not in options.evidence):
                 raise click.UsageError("--inputs are for the trace, which is left out")
             f(options, **given)

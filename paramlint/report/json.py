@@ -10,14 +10,14 @@ from typing import Any
 
 from paramlint import __version__
 from paramlint.errors import ParamlintError
-from paramlint.finding import SEVERITIES, Finding
+from paramlint.finding import SEVERITIES, Finding, Fix
 from paramlint.folding import fold
 from paramlint.group import Group, OptimizerUse, Proposal
 from paramlint.parameter import Location, Parameter
 from paramlint.registry import by_code
 from paramlint.report.rows import Total, by_destination, by_role
 from paramlint.report.wording import DESTINATIONS, path_of
-from paramlint.run import Run
+from paramlint.run import FileRun, Files, Run
 from paramlint.serial import encode
 
 SCHEMA_VERSION = 1
@@ -36,20 +36,30 @@ def written(value: object) -> str:
 
 
 def document(
-    runs: Sequence[Run], failures: Mapping[str, ParamlintError] | None = None, *, only: Collection[str] | None = None
+    runs: Sequence[Run],
+    failures: Mapping[str, ParamlintError] | None = None,
+    *,
+    only: Collection[str] | None = None,
+    files: Files | None = None,
 ) -> str:
-    """All runs, and the targets that could not be looked at. `only` limits the parameters to these names."""
+    """All runs, the source files with something to say, and what could not be looked at. `only` limits the parameters
+    to these names."""
     targets = [_target(run, only) for run in runs]
+    read = files.runs if files is not None else ()
+    looked: tuple[Run | FileRun, ...] = (*runs, *read)
     summary = {
         "targets": len(runs),
         "failed": len(failures or {}),
-        **{f"{severity}s": sum(run.count(severity) for run in runs) for severity in SEVERITIES},
+        **{f"{severity}s": sum(run.count(severity) for run in looked) for severity in SEVERITIES},
     }
+    if files is not None:
+        summary |= {"files": files.read, "fixed": sum(len(run.fixed) for run in read)}
     return written(
         {
             **head(),
             "summary": summary,
             "targets": targets,
+            **({"files": [_file(run) for run in read]} if files is not None else {}),
             "failures": [
                 {"target": target, "where": e.where, "message": e.message, "hint": e.hint}
                 for target, e in (failures or {}).items()
@@ -76,6 +86,9 @@ def _target(run: Run, only: Collection[str] | None) -> dict[str, Any]:
             "by_destination": {_KEYS.get(t.label, t.label): _total(t) for t in by_destination(parameters)},
         },
         "parameters": [_parameter(p, run) for p in parameters if only is None or p.name in only],
+        "modules": encode(inventory.modules),
+        "accessors": encode(inventory.accessors),
+        "appeared": list(inventory.appeared),
         "groups": [_group(run.proposal, use, g) for use in run.proposal.optimizers for g in use.groups]
         if run.proposal
         else None,
@@ -102,6 +115,8 @@ def _parameter(p: Parameter, run: Run) -> dict[str, Any]:
         "numel": p.numel,
         "trainable": p.trainable,
         "state": p.state,
+        "sparse": p.sparse,
+        "use_muon": p.use_muon,
         "role": p.role,
         "confidence": p.confidence,
         "destination": p.destination,
@@ -145,6 +160,25 @@ def _diagnostic(f: Finding) -> dict[str, Any]:
         "location": _location(f.location),
         "details": list(f.details),
     }
+
+
+def _file(run: FileRun) -> dict[str, Any]:
+    pairs = zip(run.findings, run.spots, strict=True)
+    return {
+        "path": run.path,
+        "diagnostics": [{**_diagnostic(f), "end": _position(spot.end), "fix": _fix(f.fix)} for f, spot in pairs],
+        "fixed": [f.code for f in run.fixed],
+    }
+
+
+def _fix(fix: Fix | None) -> dict[str, Any] | None:
+    if fix is None:
+        return None
+    return {"title": fix.title, "safe": fix.safe, "start": _position(fix.start), "end": _position(fix.end)}
+
+
+def _position(at: tuple[int, int]) -> dict[str, int]:
+    return {"line": at[0], "column": at[1]}
 
 
 def _location(location: Location | None) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from paramlint.finding import SEVERITIES, Finding
 from paramlint.folding import Folded, fold
@@ -11,10 +12,12 @@ from paramlint.registry import by_code
 from paramlint.report.lines import Line, Style, line
 from paramlint.report.rows import by_destination, by_role
 from paramlint.report.wording import counted, percent, place, shape_of, short
-from paramlint.run import Run
+from paramlint.run import FileRun, Files, Run, Spot
 
 #: How many folded patterns a finding lists.
 LISTED = 6
+#: How many characters of a line of source are shown.
+WIDEST = 120
 
 
 def full(run: Run) -> Iterator[Line]:
@@ -39,6 +42,44 @@ def _finding(f: Finding, run: Run) -> Iterator[Line]:
     for detail in f.details:
         yield line(("   | ", "faint"), detail, hang=5)
     yield line(("  help: ", "help"), f.help, hang=8)
+
+
+def full_file(run: FileRun) -> Iterator[Line]:
+    """Every finding on a source file: its place, the line with what it is about, the facts, and what to do."""
+    for f, spot in zip(run.findings, run.spots, strict=True):
+        yield _headed(f)
+        yield from _excerpt(f, spot)
+        for detail in f.details:
+            yield line(("   | ", "faint"), detail, hang=5)
+        yield line(("  help: ", "help"), f.help, hang=8)
+        yield line()
+
+
+def _headed(f: Finding) -> Line:
+    """`path:line:col: PML201 [*] message`; the star is for what --fix mends."""
+    where = f"{place(f.location)}:{f.location.column}" if f.location else "?"
+    star = " [*]" if f.fix is not None and f.fix.safe else ""
+    return line((where, "name"), ": ", (f.code, f.severity), (star, "help"), f" {f.message}", hang=4)
+
+
+def _excerpt(f: Finding, spot: Spot) -> Iterator[Line]:
+    """The line, and under it which part is meant. A long one is cut: it is there to be recognised."""
+    if f.location is None or not spot.excerpt.strip():
+        return
+    indent = len(spot.excerpt) - len(spot.excerpt.lstrip())
+    text = spot.excerpt[indent : indent + WIDEST].rstrip()
+    first = f.location.column - 1 - indent
+    last = spot.end[1] - 1 - indent if spot.end[0] == f.location.line else len(text)
+    yield line(("   | ", "faint"), text.expandtabs(1))
+    if 0 <= first < len(text):
+        carets = "^" * max(min(last, len(text)) - first, 1)
+        yield line(("   | ", "faint"), " " * first, (f"{carets} {f.severity}", f.severity))
+
+
+def concise_file(run: FileRun) -> Iterator[Line]:
+    """`path:line:col: PML201 [*] message`, one line a finding."""
+    for f in run.findings:
+        yield replace(_headed(f), hang=0)
 
 
 def _subject(f: Finding, run: Run) -> str:
@@ -76,10 +117,10 @@ def concise(run: Run) -> Iterator[Line]:
         yield line((where, "name"), ": ", (f.code, f.severity), f" {f.message}{subject}")
 
 
-def statistics(runs: Sequence[Run]) -> Iterator[Line]:
+def statistics(runs: Sequence[Run], files: Files | None = None) -> Iterator[Line]:
     """How often each rule spoke, the most frequent first."""
     found: dict[tuple[str, str], int] = {}
-    for f in (f for run in runs for f in run.findings):
+    for f in (f for run in _looked(runs, files) for f in run.findings):
         found[f.code, f.severity] = found.get((f.code, f.severity), 0) + 1
     width = max((len(str(n)) for n in found.values()), default=0)
     for (code, severity), count in sorted(found.items(), key=lambda item: (-item[1], item[0])):
@@ -87,19 +128,46 @@ def statistics(runs: Sequence[Run]) -> Iterator[Line]:
         yield line(f"{count:>{width}}  {code}  ", (f"{severity:<7}", style), f"  {by_code()[code].name}")
 
 
-def summary(runs: Sequence[Run]) -> Line:
+def _looked(runs: Sequence[Run], files: Files | None) -> tuple[Run | FileRun, ...]:
+    """In the order in which they are reported."""
+    return (*(files.runs if files else ()), *runs)
+
+
+def summary(runs: Sequence[Run], files: Files | None = None) -> Line:
     """`Found 3 errors, 1 warning in 148 parameters (124.4M)`, or that all is well."""
-    counts = [(severity, sum(run.count(severity) for run in runs)) for severity in SEVERITIES]
+    looked = _looked(runs, files)
+    fixed = [f for run in files.runs for f in run.fixed] if files else []
+    counts = [
+        (severity, sum(run.count(severity) for run in looked) + sum(f.severity == severity for f in fixed))
+        for severity in SEVERITIES
+    ]
     parameters = [p for run in runs for p in run.inventory.parameters]
-    size = f"{counted(len(parameters), 'parameter')} ({short(sum(p.numel for p in parameters))})"
-    across = f" of {len(runs)} targets" if len(runs) > 1 else ""
+    seen = []
+    if runs:
+        across = f" of {len(runs)} targets" if len(runs) > 1 else ""
+        seen.append(f"{counted(len(parameters), 'parameter')} ({short(sum(p.numel for p in parameters))}){across}")
+    if files is not None:
+        seen.append(counted(files.read, "file"))
+    size = " and ".join(seen)
     if not any(n for _, n in counts):
-        return line(("All checks passed", "help"), f": {size}{across}{_routed(runs)}", hang=4)
+        return line(("All checks passed", "help"), f": {size}{_routed(runs)}", hang=4)
     spans: list[str | tuple[str, Style]] = []
     for severity, n in counts:
         if n:
             spans += [", " if spans else "Found ", (counted(n, severity), severity)]
-    return line(*spans, f" in {size}{across}", hang=4)
+    return line(*spans, f" in {size}{_mended(files, len(fixed))}", hang=4)
+
+
+def _mended(files: Files | None, fixed: int) -> str:
+    """` (1 fixed, 2 remaining)`, or what could be: ` (1 fixable with --fix, 1 more with --unsafe-fixes)`."""
+    left = [f for run in files.runs for f in run.findings] if files else []
+    if fixed:
+        return f" ({fixed} fixed, {len(left)} remaining)"
+    safe = sum(f.fix is not None and f.fix.safe for f in left)
+    unsafe = sum(f.fix is not None and not f.fix.safe for f in left)
+    if safe:
+        return f" ({safe} fixable with --fix{f', {unsafe} more with --unsafe-fixes' if unsafe else ''})"
+    return f" ({unsafe} fixable with --fix --unsafe-fixes)" if unsafe else ""
 
 
 def _routed(runs: Sequence[Run]) -> str:
@@ -118,9 +186,9 @@ def _routed(runs: Sequence[Run]) -> str:
     return f", {', '.join(said)}{read_as}"
 
 
-def explain_hint(runs: Sequence[Run]) -> Line | None:
+def explain_hint(runs: Sequence[Run], files: Files | None = None) -> Line | None:
     """Which page to read: that of the first finding."""
-    first = next((f.code for run in runs for f in run.findings), None)
+    first = next((f.code for run in _looked(runs, files) for f in run.findings), None)
     return line((f"`paramlint explain {first}` says more.", "faint")) if first else None
 
 

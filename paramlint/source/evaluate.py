@@ -15,6 +15,8 @@ from paramlint.source.values import UNKNOWN, ClassOf, Identity, Node, Unknown, V
 _TENSORS = ("Parameter", "Tensor")
 _BUILTINS = {"str": str, "int": int, "float": float, "bool": bool, "tuple": tuple, "list": tuple}
 _DTYPE = re.compile(r"torch\.(b?float\d+\w*|int\d+|uint8|half|double|float|bool|complex\d+)")
+#: What a reader calls it when a `try` comes to its handlers: a script is looked at where nothing fails.
+_FAILURE = re.compile(r"line \d+ fails")
 _DTYPES = {"torch.half": "torch.float16", "torch.double": "torch.float64", "torch.float": "torch.float32"}
 _FLOATING = ("float", "bfloat")
 
@@ -90,6 +92,8 @@ class Evaluator:
             return UNKNOWN
         if text in self.settings:
             return self.settings[text]
+        if _FAILURE.fullmatch(text):
+            return False
         return _DTYPES.get(text, text) if _DTYPE.fullmatch(text) else UNKNOWN
 
     # Turns of loops

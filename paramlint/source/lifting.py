@@ -10,18 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from paramlint.source import terms
 from paramlint.source.evaluate import Evaluator
 from paramlint.source.script import Build, Construction
-from paramlint.source.terms import TRUE, Const, Op, Opaque, Term, both
-from paramlint.source.values import UNKNOWN
+from paramlint.source.settings import atoms, is_open
+from paramlint.source.terms import TRUE, Op, Term, both
 
 
 def lifted(build: Build, evaluator: Evaluator) -> Build:
     """The build with such conditions at its optimizers. Those that all have, and that are no settings, hold."""
     made = [_lifted(c, evaluator) for c in build.constructions]
     everywhere = _shared((c.when for c in made), evaluator)
-    assumed = {t for t in everywhere if not _settable(t)}
+    assumed = {t for t in everywhere if not any(atoms(t, evaluator))}
     if assumed:
         made = [replace(c, when=_without(c.when, assumed)) for c in made]
     return replace(build, constructions=tuple(made))
@@ -48,16 +47,6 @@ def _shared(conditions: Iterable[Term], evaluator: Evaluator) -> dict[Term, None
     first, *others = [_parts(t) for t in conditions] or [()]
     found = [t for t in first if all(t in other for other in others) and is_open(t, evaluator)]
     return dict.fromkeys(found)
-
-
-def is_open(term: Term, evaluator: Evaluator) -> bool:
-    """Whether a condition is one for the whole script, and not known."""
-    return not isinstance(term, Const) and not terms.binders(term) and evaluator.truth(term) is UNKNOWN
-
-
-def _settable(term: Term) -> bool:
-    """Whether a setting may decide a condition, as far as can be seen."""
-    return any(isinstance(t, Opaque) and not t.args for t in terms.walk(term))
 
 
 def _parts(term: Term) -> tuple[Term, ...]:

@@ -42,7 +42,8 @@ def proposals(
     """What a script gives to its optimizers, of the parameters of a model.
 
     One proposal for each thing that the script's settings may lead to, at most 16; its notes say which settings it
-    stands for. Without optimizers there is none.
+    stands for. There is none where no optimizer is given anything of this model. Nothing is said of parameters that
+    several optimizers have, where these have all the same.
 
     Args:
         sources: the texts of the script's files, by the paths of its spans; without, reasons have no source in them.
@@ -103,8 +104,9 @@ class _Maker:
             use = self._use(construction, names)
             if use is not None:
                 uses.append(use)
-        if not uses:
-            return None
+        if not any(g.members for use in uses for g in use.groups) and not self.unread:
+            return None  # no optimizer, or none that has anything of this model
+        self.unread |= _alternatives(uses)
         order = [p.name for p in self.evaluator.tree.inventory.parameters]
         return Proposal(
             tuple(uses),
@@ -252,6 +254,18 @@ class _Maker:
             elif name != "params":
                 known[name] = value[0]
         return known, tuple(unread)
+
+
+def _alternatives(uses: Iterable[OptimizerUse]) -> set[str]:
+    """What optimizers hold that hold the very same: one is made anew in place of the other, or to compare them."""
+    seen: set[frozenset[str]] = set()
+    found: set[str] = set()
+    for use in uses:
+        held = frozenset(m.name for g in use.groups for m in g.members if m.name is not None)
+        if held in seen:
+            found |= held
+        seen.add(held)
+    return found
 
 
 def _half(made: OptimizerClass | None, profile: str | None) -> Destination | None:

@@ -6,7 +6,6 @@ A setting is read from the command line or a file, so its value is not known. Wh
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -14,17 +13,17 @@ from math import prod
 
 from paramlint.source import terms
 from paramlint.source.evaluate import Evaluator, setting
-from paramlint.source.lifting import is_open, lifted
+from paramlint.source.lifting import lifted
 from paramlint.source.script import Build, Construction, SymbolicGroup
+from paramlint.source.settings import atoms as atoms_of
+from paramlint.source.settings import leaves as leaves_of
 from paramlint.source.terms import FALSE, Attribute, Const, Item, Member, Op, Opaque, Root, Term
-from paramlint.source.values import UNKNOWN, Value
+from paramlint.source.values import Value
 
 #: How many combinations of settings are looked through. What does not fit stays unknown.
 COMBINATIONS = 256
 #: A value that a setting is compared with nowhere.
 _OTHER = "\0"
-
-_PLAIN = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*|\[['\"]?\w+['\"]?\])*")
 
 Facts = Mapping[Term, bool]
 
@@ -111,10 +110,10 @@ def _shape(build: Build) -> object:
 
 def _subjects(build: Build, evaluator: Evaluator) -> list[_Subject]:
     """The settings that matter, with those that decide over whole optimizers first, as many as may be combined."""
-    atoms = dict.fromkeys(a for when, plain in _conditions(build) for a in _atoms(when, evaluator, plain))
+    atoms = dict.fromkeys(a for when, plain in _conditions(build) for a in atoms_of(when, evaluator, plain))
     by_leaf: dict[Term, list[Term]] = {}
     for atom in atoms:
-        leaves = list(dict.fromkeys(_leaves(atom, evaluator)))
+        leaves = list(dict.fromkeys(leaves_of(atom, evaluator)))
         by_leaf.setdefault(leaves[0] if len(leaves) == 1 else atom, []).append(atom)
     found: list[_Subject] = []
     count = 1
@@ -138,39 +137,6 @@ def _conditions(build: Build) -> Iterator[tuple[Term, bool]]:
         for g in c.groups:
             for item in g.items:
                 yield item.when, True
-
-
-def _atoms(term: Term, evaluator: Evaluator, plain: bool) -> Iterator[Term]:
-    """The conditions on settings alone that a condition is made of, as far as they are not known."""
-    if isinstance(term, Op) and term.op in ("and", "or", "not", "if"):
-        for arg in term.args:
-            yield from _atoms(arg, evaluator, plain)
-    elif is_open(term, evaluator):
-        leaves = list(_leaves(term, evaluator))
-        if leaves and all((_is_plain if plain else _is_setting)(leaf) for leaf in leaves):
-            yield term
-
-
-def _is_setting(leaf: Term) -> bool:
-    return setting(leaf) is not None
-
-
-def _is_plain(leaf: Term) -> bool:
-    """A name, an attribute or an entry: neither computed, nor a variable that holds several things."""
-    whole = not any(isinstance(t, Opaque) and (t.why or t.args) for t in terms.walk(leaf))
-    return whole and _PLAIN.fullmatch(setting(leaf) or "") is not None
-
-
-def _leaves(term: Term, evaluator: Evaluator) -> Iterator[Term]:
-    """The settings in a term, and what cannot be read besides."""
-    if isinstance(term, Opaque) or setting(term) is not None:
-        if evaluator.value(term) is UNKNOWN:
-            yield term
-    elif isinstance(term, (Member, Root)):
-        yield term  # no setting
-    else:
-        for child in terms.children(term):
-            yield from _leaves(child, evaluator)
 
 
 def _subject(leaf: Term, atoms: Sequence[Term], evaluator: Evaluator) -> _Subject:
