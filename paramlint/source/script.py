@@ -102,7 +102,8 @@ class Needle:
 
 @dataclass(frozen=True)
 class Branch:
-    """A test in an `if` that speaks of parameters: what it asks for, and under which condition it is reached."""
+    """A test in an `if` or a comprehension that speaks of parameters: what it asks for, and under which condition it is
+    reached. `body` says that something is done where it holds, other than to raise."""
 
     test: Term
     when: Term

@@ -280,22 +280,35 @@ def small(term: Term, limit: int = 120) -> Term:
 
 
 def mapped(term: Term, change: Callable[[Term], Term | None]) -> Term:
-    """The term with parts replaced: `change` gives what stands for a part, or None to look inside it. Conditions are
-    simplified again on the way out."""
-    new = change(term)
-    if new is not None:
-        return new
+    """The term with parts replaced: `change` gives what stands for a part, or None to look inside it. Conditions that
+    have changed are simplified again on the way out."""
+    return _mapped(term, change, {})
+
+
+def _mapped(term: Term, change: Callable[[Term], Term | None], done: dict[Term, Term]) -> Term:
+    # Terms share their parts: each is looked at once.
+    kept = done.get(term)
+    if kept is None:
+        new = change(term)
+        kept = done[term] = _rebuilt(term, change, done) if new is None else new
+    return kept
+
+
+def _rebuilt(term: Term, change: Callable[[Term], Term | None], done: dict[Term, Term]) -> Term:
     match term:
-        case Op(op=op, args=args):
-            return operation(op, tuple(mapped(a, change) for a in args))
-        case Opaque(args=args):
-            return replace(term, args=tuple(mapped(a, change) for a in args))
+        case Op(op=op, args=args) | Opaque(text=op, args=args) if args:
+            new = tuple([_mapped(a, change, done) for a in args])
+            if all(a is b for a, b in zip(new, args, strict=True)):
+                return term
+            return operation(op, new) if isinstance(term, Op) else replace(term, args=new)
         case Attribute(of=of):
-            return replace(term, of=mapped(of, change))
+            inner = _mapped(of, change, done)
+            return term if inner is of else replace(term, of=inner)
         case Var(binder=binder):
-            return replace(term, binder=_rebound(binder, change))
+            other = _rebound(binder, change)
+            return term if other is binder else replace(term, binder=other)
         case Member(of=of, items=items):
-            return Member(mapped(of, change), tuple(mapped_item(i, change) for i in items))
+            return Member(_mapped(of, change, done), tuple(mapped_item(i, change) for i in items))
     return term
 
 

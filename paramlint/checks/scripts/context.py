@@ -15,8 +15,10 @@ from paramlint.source.interpreter.entries import Read
 from paramlint.source.interpreter.project import File
 from paramlint.source.prove import Verdict, branches, partition, possible
 from paramlint.source.script import Construction, SymbolicGroup
-from paramlint.source.terms import TRUE, Const, Span, Term, both, negated
+from paramlint.source.terms import TRUE, Const, Span, Term, both, negated, size
 
+#: Conditions longer than this, in terms, are not taken apart.
+_LONG = 400
 #: Keys by which groups say what they are for, where no profile tells.
 _FLAGS = ("use_muon", "algorithm", "algo", "kind", "optim", "optimizer", "opt", "type", "method", "group_type", "name")
 
@@ -97,8 +99,17 @@ class ScriptContext:
         return span is None or span.path == self.file.path
 
 
+#: Of more alternatives than this, each is taken by itself.
+_ALTERNATIVES = 6
+
+
 def _ways(read: Read) -> Iterator[Way]:
     made = [c for c in read.build.constructions if c.groups or c.unread]
+    conditions = list(dict.fromkeys(c.when for c in made if c.when != TRUE))
+    if len(conditions) > _ALTERNATIVES or any(size(c) > _LONG for c in conditions):
+        for condition in conditions:
+            yield Way(tuple(c for c in made if c.when in (TRUE, condition)), condition)
+        return
     for way in branches(c.when for c in made):
         together = tuple(c for c in made if _holds(c.when, way.when))
         if together:

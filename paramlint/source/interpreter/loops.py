@@ -24,7 +24,7 @@ from paramlint.source.interpreter.values import (
     moved,
     relative,
 )
-from paramlint.source.script import Walks
+from paramlint.source.script import Branch, Walks
 from paramlint.source.terms import (
     FALSE,
     TRUE,
@@ -38,6 +38,7 @@ from paramlint.source.terms import (
     Term,
     Test,
     Var,
+    binders,
     both,
     either,
     negated,
@@ -203,7 +204,10 @@ def _generate(
         tests: tuple[Test, ...] = ()
         for test in first.ifs:
             with r.under(both(*when), tests):
-                when.append(expressions.condition(r, test))
+                asked = expressions.condition(r, test)
+                if binders(asked):
+                    r.branches.append(Branch(asked, r.place.when, r.span(test)))
+                when.append(asked)
                 tests += expressions.tests(r, test, True)
         condition = both(*when)
         if condition != FALSE:

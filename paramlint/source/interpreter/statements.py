@@ -258,7 +258,8 @@ def _if(r: Reader, node: ast.If) -> None:
         return
     when = expressions.condition(r, test)
     if any(binders(when)):
-        r.branches.append(Branch(when, r.place.when, r.span(test), bool(node.body)))
+        refuses = all(isinstance(s, ast.Raise) for s in node.body)
+        r.branches.append(Branch(when, r.place.when, r.span(test), not refuses))
     holds, fails = expressions.tests(r, test, True), expressions.tests(r, test, False)
     if when != FALSE and all(isinstance(s, ast.Raise) for s in node.body) and len(node.body) == 1:
         _guard(r, test, node)
