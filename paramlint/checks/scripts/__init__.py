@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from paramlint.checks.scripts import muon, order, partition
+from paramlint.checks.scripts import evaluated, muon, order, partition
 from paramlint.checks.scripts.context import ScriptContext
 from paramlint.finding import Finding
 from paramlint.knowledge import Knowledge
@@ -18,10 +18,18 @@ __all__ = ["CHECKS", "context", "examine"]
 
 CHECKS: tuple[Callable[[ScriptContext], Iterator[Finding]], ...] = (
     partition.check,
+    evaluated.check,
     muon.whole_model,
     muon.ndim_only,
     order.unordered,
     order.walked_twice,
+    branches.unreachable,
+    branches.order,
+    dead.check,
+    ambiguous.check,
+    case.check,
+    wrapped.check,
+    tied.check,
 )
 
 
