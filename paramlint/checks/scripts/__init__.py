@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from paramlint.checks.scripts import evaluated, muon, order, partition
+from paramlint.checks.scripts import ambiguous, branches, case, dead, evaluated, muon, order, partition, tied, wrapped
 from paramlint.checks.scripts.context import ScriptContext
 from paramlint.finding import Finding
 from paramlint.knowledge import Knowledge
@@ -19,8 +19,7 @@ __all__ = ["CHECKS", "context", "examine"]
 CHECKS: tuple[Callable[[ScriptContext], Iterator[Finding]], ...] = (
     partition.check,
     evaluated.check,
-    muon.whole_model,
-    muon.ndim_only,
+    muon.check,
     order.unordered,
     order.walked_twice,
     branches.unreachable,

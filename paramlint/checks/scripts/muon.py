@@ -1,156 +1,135 @@
-"""PML508 and PML509: a Muon group that takes embeddings and heads whatever the model is."""
+"""PML508 and PML509: Muon is given embeddings and heads whatever the model is."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from paramlint.checks.scripts.context import ScriptContext
+from paramlint.checks.scripts.context import ScriptContext, Way
 from paramlint.finding import Finding
+from paramlint.source.prove import possible
 from paramlint.source.script import Construction, SymbolicGroup
 from paramlint.source.terms import (
     FALSE,
     TRUE,
     Const,
     Item,
-    Member,
     Op,
-    Opaque,
     Root,
+    Span,
     Term,
     Var,
     both,
+    either,
     mapped,
-    variables,
+    negated,
     walk,
 )
+from paramlint.source.universe import membership, universe
 
-_HEAD = (
+_HOME = (
     "embeddings and heads belong to AdamW: https://github.com/KellerJordan/Muon#usage, "
     "https://docs.pytorch.org/docs/stable/generated/torch.optim.Muon.html"
 )
+_FLAGS = frozenset({"use_muon", "is_muon", "algorithm", "kind", "optim", "type"})
+_Given = tuple[Construction, SymbolicGroup]
 
 
-def whole_model(ctx: ScriptContext) -> Iterator[Finding]:
-    """PML508."""
-    for c, g in _taken(ctx):
-        for item in g.items:
-            if _is_whole(item) and _relevant(item) == TRUE and ctx.here(c.span):
-                name = c.made.name.rpartition(".")[2] if c.made else "Muon"
-                routed = c.made is not None and c.made.kind == "routed"
-                yield ctx.finding(
-                    "PML508",
-                    c.span,
-                    f"{name} is given all parameters of {_root(item)}: its embedding and its head too"
-                    + (", since it tells parameters apart by their shape alone" if routed else ""),
-                    "give Muon the hidden matrices and AdamW the rest; `paramlint codegen` writes such groups",
-                    details=(_HEAD,),
-                )
-                break
-
-
-def ndim_only(ctx: ScriptContext) -> Iterator[Finding]:
-    """PML509."""
-    for _, g in _taken(ctx):
-        for item in g.items:
-            test = _dimensions(item) if _is_whole(item) else None
-            if test is None:
-                continue
-            span = next((t.span for t in reversed(item.tests) if _speaks_of_dimensions(t.holds)), item.span)
-            if ctx.here(span):
-                yield ctx.finding(
-                    "PML509",
-                    span,
-                    "Muon is chosen by the number of dimensions alone: every embedding and every head has two as well",
-                    "leave out nn.Embedding modules and the head, by type and identity",
-                    details=(_HEAD,),
-                )
-
-
-def _taken(ctx: ScriptContext) -> Iterator[tuple[Construction, SymbolicGroup]]:
-    """Groups whose parameters Muon updates, or an optimizer that gives Muon all that has the shape."""
-    yield from ctx.muon()
+def check(ctx: ScriptContext) -> Iterator[Finding]:
+    """PML508 where all parameters of a model are in Muon groups, PML509 where all matrices are."""
     for read in ctx.reads:
-        for c in read.build.constructions:
-            by_shape = c.made is not None and c.made.kind == "routed" and c.made.assumed and not _flagged(c)
-            if by_shape and ctx.profile(c) is not None and not any(g.half for g in c.groups):
-                yield from ((c, g) for g in c.groups)
+        for way in ctx.ways(read):
+            given = tuple(_to_muon(ctx, way))
+            for root in dict.fromkeys(r for _, g in given for item in g.items if (r := _whole(item)) is not None):
+                yield from _root(ctx, way, given, root)
 
 
-def _flagged(c: Construction) -> bool:
-    """Whether the groups, or what the class reads of them, say who updates them."""
-    reads = c.made.reads if c.made is not None else None
-    return reads is None or any(
-        key in ("use_muon", "algorithm", "kind", "optim", "type", "is_muon")
-        for key in (*reads, *(k for g in c.groups for k in g.options))
-    )
+def _to_muon(ctx: ScriptContext, way: Way) -> Iterator[_Given]:
+    """Groups whose parameters Muon updates, those of an optimizer among them that goes by their shape."""
+    for c in way.constructions:
+        for g in c.groups:
+            if g.unread or any(_whole(i) is None for i in g.items):
+                continue  # lists of parts of a model, picked one by one
+            if ctx.half(c, g) == "muon" or _by_shape(ctx, c, g):
+                yield c, g
 
 
-def _is_whole(item: Item) -> bool:
-    """Whether an item stands for the parameters of a whole model."""
-    return (
-        len(item.binders) == 1
-        and item.value == Var(item.binders[0], "value")
-        and isinstance(item.binders[0].of, Root)
-        and item.binders[0].recurse
-    )
-
-
-def _root(item: Item) -> str:
-    of = item.binders[0].of
-    return f"`{of.name}`" if isinstance(of, Root) else "the model"
-
-
-def _dimensions(item: Item) -> Term | None:
-    """The condition of an item, where it speaks of dimensions and lets every matrix through; None else. What is frozen,
-    and settings, make no difference."""
-
-    when = _relevant(item)
-    parts = [t for t in walk(when) if isinstance(t, (Op, Member, Opaque)) and _is_atom(t)]
-    spoken = [t for t in parts if _speaks_of_dimensions(t)]
-    others = [t for t in parts if not _speaks_of_dimensions(t) and _of_element(t, item)]
-    if not spoken or others:
-        return None
-    two = mapped(when, lambda t: _with_two(t))
-    return when if both(two) != FALSE else None
-
-
-def _relevant(item: Item) -> Term:
-    """The condition of an item without what makes no difference: whether it is trained, and settings."""
-
-    def left_out(term: Term) -> Term | None:
-        if isinstance(term, Op) and term.op == "attr:requires_grad":
-            return TRUE
-        return None
-
-    when = mapped(item.when, left_out)
-    parts = when.args if isinstance(when, Op) and when.op == "and" else (when,)
-    return both(*(p for p in parts if variables(p)))
-
-
-def _is_atom(term: Term) -> bool:
-    return not (isinstance(term, Op) and term.op in ("and", "or", "not"))
-
-
-def _with_two(term: Term) -> Term | None:
-    """What a test of dimensions says of a matrix."""
-    if isinstance(term, Op) and term.op in ("<", "==", "in") and _speaks_of_dimensions(term):
-        left, right = (Const(2) if isinstance(a, Op) and a.op == "attr:ndim" else a for a in term.args)
-        if isinstance(left, Const) and isinstance(right, Const):
-            if term.op == "==":
-                return Const(left.value == right.value)
-            if isinstance(left.value, (int, float)) and isinstance(right.value, (int, float)):
-                return Const(left.value < right.value)
-    return None
-
-
-def _speaks_of_dimensions(term: Term) -> bool:
-    return any(isinstance(t, Op) and t.op == "attr:ndim" for t in walk(term)) and not any(
-        isinstance(t, Var) and t.what == "name" for t in walk(term)
-    )
-
-
-def _of_element(term: Term, item: Item) -> bool:
-    """Whether a test is about the parameter: about its name, its identity, its module."""
-    if isinstance(term, Op) and term.op in ("attr:ndim", "attr:requires_grad"):
+def _by_shape(ctx: ScriptContext, c: Construction, g: SymbolicGroup) -> bool:
+    """Whether an optimizer of the project's own gives Muon all that has the shape of a matrix."""
+    made = c.made
+    if made is None or made.kind != "routed" or not made.assumed or g.half is not None or ctx.profile(c) is None:
         return False
-    return any(isinstance(t, Var) and t.binder in item.binders for t in walk(term))
+    return made.reads is not None and not _FLAGS & (made.reads | set(g.options))
+
+
+def _root(ctx: ScriptContext, way: Way, given: Sequence[_Given], root: Root) -> Iterator[Finding]:
+    within = universe(root)
+    taken = either(*(both(g.when, membership(_of(g, root), within)) for _, g in given))
+    taken = mapped(both(taken), _trained)
+    u = Var(within, "value")
+    ndim = Op("attr:ndim", (u,))
+    fixed = mapped(way.when, _trained)
+    matrices = both(fixed, Op("==", (ndim, Const(2))), negated(taken))
+    if taken == FALSE or not _sure(taken) or possible(matrices, within):
+        return
+    vectors = both(fixed, Op("==", (ndim, Const(1))), negated(taken))
+    shaped = next((c for c, g in given if _by_shape(ctx, c, g)), None)
+    test = next((s for c, g in given for s in _tests(g)), None)
+    if not possible(vectors, within) and (test is None or shaped is None):
+        for c in dict.fromkeys(c.span for c, _ in given):
+            if ctx.here(c):
+                yield _all(ctx, c, _name(given, c), root, shaped is not None)
+        return
+    span = test or next((i.span for _, g in given for i in g.items if i.span is not None), None)
+    if ctx.here(span):
+        yield ctx.finding(
+            "PML509",
+            span,
+            "Muon is chosen by the number of dimensions alone: every embedding and every head has two as well",
+            "leave out nn.Embedding modules and the head, by type and identity",
+            details=(_HOME,),
+        )
+
+
+def _all(ctx: ScriptContext, span: Span, name: str, root: Root, shaped: bool) -> Finding:
+    why = ", since it tells parameters apart by their shape alone" if shaped else ""
+    return ctx.finding(
+        "PML508",
+        span,
+        f"{name} is given all parameters of `{root.name}`: its embedding and its head too{why}",
+        "give Muon the hidden matrices and AdamW the rest; `paramlint codegen` writes such groups",
+        details=(_HOME,),
+    )
+
+
+def _name(given: Sequence[_Given], span: Span) -> str:
+    made = next((c.made for c, _ in given if c.span == span), None)
+    return made.name.rpartition(".")[2] if made is not None else "Muon"
+
+
+def _of(g: SymbolicGroup, root: Root) -> tuple[Item, ...]:
+    return tuple(i for i in g.items if _whole(i) == root)
+
+
+def _whole(item: Item) -> Root | None:
+    """The model all of whose parameters an item goes through; None where it takes them from elsewhere."""
+    if len(item.binders) != 1 or item.value != Var(item.binders[0], "value") or not item.binders[0].recurse:
+        return None
+    of = item.binders[0].of
+    return of if isinstance(of, Root) else None
+
+
+def _trained(term: Term) -> Term | None:
+    return TRUE if isinstance(term, Op) and term.op == "attr:requires_grad" else None
+
+
+def _sure(taken: Term) -> bool:
+    """Whether a condition is not so long that its proof would be worth nothing."""
+    return sum(1 for _ in walk(taken)) < 2_000
+
+
+def _tests(g: SymbolicGroup) -> Iterator[Span]:
+    """The tests of dimensions that parameters of a group pass."""
+    for item in g.items:
+        for test in reversed(item.tests):
+            if any(isinstance(t, Op) and t.op == "attr:ndim" for t in walk(test.holds)):
+                yield test.span

@@ -214,7 +214,7 @@ def subscript(r: Reader, of: Value, index: ast.expr, node: ast.expr) -> Value:
     if values is not None and isinstance(at, Const):
         if isinstance(at.value, int) and -len(values) <= at.value < len(values):
             return values[at.value]
-        return r.opaque(node)
+        return r.opaque(node, [of])
     if values is not None and isinstance(index, ast.Slice) and isinstance(at, Op):
         limits = [a.value for a in at.args if isinstance(a, Const) and (a.value is None or isinstance(a.value, int))]
         if len(limits) == 3:

@@ -49,6 +49,8 @@ STEPS = 60_000
 #: How long a condition may be that tells apart how a place was reached; past that it is taken to be reached.
 _LONG = 150
 DEPTH = 12
+#: How many entries of a collection are looked at for what it depends on.
+_MANY = 64
 
 
 class TooMuch(Exception):
@@ -187,7 +189,10 @@ class Reader:
 
     def opaque(self, node: ast.AST, values: Sequence[Value] = (), why: str = "") -> Opaque:
         """What cannot be read: by its text, over the variables that it depends on."""
-        found = dict.fromkeys(var for v in values for term in flat(v) for var in variables(term))
+        here = self.place.binders
+        found = dict.fromkeys(
+            var for v in values for term in flat(v) for var in variables(term) if var.binder in here or var == term
+        )
         return Opaque(self.text(node), tuple(found), why)
 
     def merge(self, when: Term, then: Value, otherwise: Value, name: str = "") -> Value:
@@ -227,6 +232,10 @@ def flat(value: Value) -> Iterator[Term]:
         yield value.when
         yield from flat(value.then)
         yield from flat(value.otherwise)
+    elif isinstance(value, (Bag, Table)):
+        for entry in value.entries[:_MANY]:
+            yield entry.place.when
+            yield from flat(entry.value)
 
 
 def fallen(before: Term, one: Term, other: Term, entered: tuple[Term, Term]) -> Term:
