@@ -104,7 +104,7 @@ _ALTERNATIVES = 6
 
 
 def _ways(read: Read) -> Iterator[Way]:
-    made = [c for c in read.build.constructions if c.groups or c.unread]
+    made = _last(c for c in read.build.constructions if c.groups or c.unread)
     conditions = list(dict.fromkeys(c.when for c in made if c.when != TRUE))
     if len(conditions) > _ALTERNATIVES or any(size(c) > _LONG for c in conditions):
         for condition in conditions:
@@ -114,6 +114,19 @@ def _ways(read: Read) -> Iterator[Way]:
         together = tuple(c for c in made if _holds(c.when, way.when))
         if together:
             yield Way(together, way.when, way.full)
+
+
+def _last(constructions: Iterable[Construction]) -> list[Construction]:
+    """Without those that a later one takes the place of: made at the same place again, or kept in the same variable."""
+    kept: list[Construction] = []
+    for c in constructions:
+        kept = [k for k in kept if not (_same_place(k, c) or (c.name and k.name == c.name and k.when == c.when))]
+        kept.append(c)
+    return kept
+
+
+def _same_place(one: Construction, other: Construction) -> bool:
+    return one.made is not None and (one.span, one.made) == (other.span, other.made)
 
 
 def _holds(condition: Term, way: Term) -> bool:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from paramlint.checks.scripts import fixes, heads
+from paramlint.checks.scripts.changed import Case
 from paramlint.checks.scripts.context import ScriptContext, Way
-from paramlint.finding import Finding
+from paramlint.finding import Finding, Fix
 from paramlint.source.prove import possible
 from paramlint.source.script import Construction, SymbolicGroup
 from paramlint.source.terms import (
@@ -56,9 +58,9 @@ def _to_muon(ctx: ScriptContext, way: Way) -> Iterator[_Given]:
 def _by_shape(ctx: ScriptContext, c: Construction, g: SymbolicGroup) -> bool:
     """Whether an optimizer of the project's own gives Muon all that has the shape of a matrix."""
     made = c.made
-    if made is None or made.kind != "routed" or not made.assumed or g.half is not None or ctx.profile(c) is None:
+    if made is None or made.kind != "routed" or made.reads is None or g.half is not None:
         return False
-    return made.reads is not None and not _FLAGS & (made.reads | set(g.options))
+    return not _FLAGS & (made.reads | set(g.options))
 
 
 def _root(ctx: ScriptContext, way: Way, given: Sequence[_Given], root: Root) -> Iterator[Finding]:
@@ -87,7 +89,21 @@ def _root(ctx: ScriptContext, way: Way, given: Sequence[_Given], root: Root) -> 
             "Muon is chosen by the number of dimensions alone: every embedding and every head has two as well",
             "leave out nn.Embedding modules and the head, by type and identity",
             details=(_HOME,),
+            fix=_fix(Case(ctx, way, root), span),
         )
+
+
+def _fix(case: Case, span: Span | None) -> Fix | None:
+    """Embeddings leave by their type, the head by its name: where one condition lets all in, and the file shows the
+    head."""
+    muon = [p for p in case.puts if p.half == "muon"]
+    if len(muon) != 1 or muon[0].site is None or span is None or not case.plain:
+        return None
+    step = next((s for s in reversed(muon[0].site.steps) if case.source.inside(span, s.test)), None)
+    named = heads.shown(case.ctx.file, muon[0].site.model)
+    if step is None or not named:
+        return None
+    return fixes.by_identity(case, muon[0], step, attributes=named, needles=())
 
 
 def _all(ctx: ScriptContext, span: Span, name: str, root: Root, shaped: bool) -> Finding:

@@ -82,11 +82,27 @@ class Given:
 def call(r: Reader, node: ast.Call) -> Value:
     if isinstance(node.func, ast.Attribute):
         of = _super(r, node.func.value) or r.value(node.func.value)
+        if node.func.attr == "__init__" and isinstance(node.func.value, ast.Call) and _is_super(node.func.value):
+            return _initialised(r, arguments(r, node), node)
         return called(r, Bound(of, node.func.attr, node.func), arguments(r, node), node)
     if isinstance(node.func, ast.Name) and node.func.id == "isinstance" and len(node.args) == 2:
         return builtin.instance(r, r.value(node.args[0]), r.value(node.args[1]), node)
     function = r.value(node.func)
     return called(r, function, arguments(r, node), node)
+
+
+def _initialised(r: Reader, given: Given, node: ast.Call) -> Value:
+    """`super().__init__(groups, defaults)`: an optimizer that makes its groups itself is made here."""
+    function = r.frame.function
+    if function is not None and function.owner is not None and given.all() and optimizers.holds(given.all()[0]):
+        made = optimizers.of_class(r, Class(function.owner, function.scope, r.file.qualified(function.owner.name)))
+        if made is not None:
+            return optimizers.construct(r, made, Given(given.values[:1], dict(given.named)), node)
+    return Const(None)
+
+
+def _is_super(node: ast.Call) -> bool:
+    return isinstance(node.func, ast.Name) and node.func.id == "super"
 
 
 def _super(r: Reader, node: ast.expr) -> Value | None:
@@ -356,10 +372,12 @@ def apply(
         r.place = Place((*place.binders, *walks), place.when, place.tests, place.span)
     if _yields(r, function.node):
         loops_of.yields = r.bag("generator", node=node)
+    r.calls.append(r.span(node))
     with r.inside(function.scope.file, scope, loops_of):  # type: ignore[arg-type]
         r.run(function.node.body)
         fell = r.place.when
         r.place = before
+        r.calls.pop()
         if loops_of.yields is not None:
             return loops_of.yields
         returns = list(loops_of.returns)

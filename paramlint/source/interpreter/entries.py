@@ -49,10 +49,25 @@ def _entries(file: File) -> Iterator[tuple[ast.AST, ast.ClassDef | None]]:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             if concerns(node):
                 yield node, owner
+                # What stands inside a function is read by itself where nothing in there calls it.
+                stack += [(n, None) for n in _inside(node)]
         elif isinstance(node, ast.ClassDef):
             stack += [(n, node) for n in node.body]
         elif isinstance(node, (ast.If, ast.Try, ast.With)):
             stack += [(n, owner) for n in ast.iter_child_nodes(node)]
+
+
+def _inside(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[ast.AST]:
+    """The functions and classes that are defined in a function, those of its branches among them."""
+    stack: list[ast.AST] = list(function.body)
+    while stack:
+        node = stack.pop()
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            yield node
+        elif isinstance(node, ast.stmt):
+            stack += [n for n in ast.iter_child_nodes(node) if isinstance(n, (ast.stmt, ast.ExceptHandler))]
+        elif isinstance(node, ast.ExceptHandler):
+            stack += node.body
 
 
 def _entry(file: File, project: Project, known: Knowledge, node: ast.AST, owner: ast.ClassDef | None) -> Read | None:

@@ -155,7 +155,8 @@ def construct(r: Reader, optimizer: OptimizerClass, given: Given, node: ast.Call
         groups = given.values[0]
     if groups is None and not halves:
         groups = next((v for v in given.values if holds(v)), None)
-    result = Made(optimizer, groups if groups is not None else r.bag("list", node=node), named, r.at(node), halves)
+    place = replace(r.place, span=r.seen_from_here(r.span(node)))
+    result = Made(optimizer, groups if groups is not None else r.bag("list", node=node), named, place, halves)
     if isinstance(result.groups, Term) and not halves:
         bag = r.bag("list", node=node)
         bag.unread.append(r.text(node.args[0] if node.args else node))

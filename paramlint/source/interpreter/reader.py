@@ -80,7 +80,7 @@ class Reader:
 
     def __init__(self, project: Project, file: File, known: Knowledge) -> None:
         self.project = project
-        self.file = file
+        self.file = self.first = file
         self.known = known
         self.scope = Scope(file)
         self.place = Place()
@@ -96,6 +96,7 @@ class Reader:
         self.tested: dict[ast.expr, Term] = {}
         self.inlined: set[ast.AST] = set()
         self.frames = [Frame(None)]
+        self.calls: list[Span] = []
         self.open_settings = False
         self.steps = 0
         self.unordered: Span | None = None
@@ -129,6 +130,12 @@ class Reader:
 
     def span(self, node: ast.AST) -> Span:
         return self.file.span(node)
+
+    def seen_from_here(self, span: Span) -> Span:
+        """A place in another file as the call in the file that is read which leads there."""
+        if span.path == self.first.path:
+            return span
+        return next((c for c in reversed(self.calls) if c.path == self.first.path), span)
 
     def text(self, node: ast.AST) -> str:
         return self.file.text_of(node)
