@@ -192,6 +192,13 @@ def chosen(condition: Term, then: Term, otherwise: Term) -> Term:
     return Op("if", (condition, then, otherwise))
 
 
+def conjuncts(term: Term) -> tuple[Term, ...]:
+    """The conditions that hold together where a term does."""
+    if term == TRUE:
+        return ()
+    return term.args if isinstance(term, Op) and term.op == "and" else (term,)
+
+
 _CONDITIONS = {"and", "or", "not", "==", "<", "<=", "is", "in", "isinstance", "attr:requires_grad"}
 
 

@@ -6,8 +6,8 @@ import ast
 from typing import TYPE_CHECKING
 
 from paramlint.source.interpreter import calls, loops
-from paramlint.source.interpreter.values import Bag, Entry, Function, Known, Phi, Row, Table, Value, conjuncts, relative
-from paramlint.source.terms import FALSE, TRUE, Const, Op, Opaque, Term, Var, binders, both, negated
+from paramlint.source.interpreter.values import Bag, Entry, Function, Known, Phi, Row, Table, Value, relative
+from paramlint.source.terms import FALSE, TRUE, Const, Op, Opaque, Term, Var, binders, both, conjuncts, negated
 
 if TYPE_CHECKING:
     from paramlint.source.interpreter.calls import Given

@@ -15,6 +15,9 @@ from paramlint.source.interpreter.values import Function, Made, Place, Row, Scop
 from paramlint.source.script import Branch, Build, Collected, Construction, Needle, Walks
 from paramlint.source.terms import Opaque, mapped, mapped_item
 
+#: How many ways to call a function are followed.
+_CALLERS = 4
+
 
 @dataclass
 class Read:
@@ -37,7 +40,37 @@ def read(file: File, project: Project, known: Knowledge) -> list[Read]:
     """
     project.add(file)
     found = [_entry(file, project, known, node, owner) for node, owner in _entries(file)]
-    return _outermost([r for r in found if r is not None])
+    kept = _outermost([r for r in found if r is not None])
+    return [better for one in kept for better in _called(file, project, known, one)]
+
+
+def _called(file: File, project: Project, known: Knowledge, one: Read) -> list[Read]:
+    """An entry as its callers in other files have it, where it says nothing by itself of what it is given."""
+    name = getattr(one.node, "name", "")
+    unread = sum(_unread(c) for c in one.build.constructions)
+    if not unread or not name or name.startswith("__") or one.stopped:
+        return [one]
+    better: list[Read] = []
+    for other in project.callers(file, name):
+        for node, owner in _entries(other):
+            if not isinstance(node, ast.Module) and not _calls(node, name):
+                continue
+            read = _entry(other, project, known, node, owner, seen_from=file)
+            if read is None or one.node not in read.inlined:
+                continue
+            here = tuple(c for c in read.build.constructions if c.span.path == file.path)
+            if here and sum(_unread(c) for c in here) < unread:
+                better.append(replace(read, build=replace(one.build, constructions=here), node=one.node))
+        if len(better) >= _CALLERS:
+            break
+    return better or [one]
+
+
+def _calls(node: ast.AST, name: str) -> bool:
+    return any(
+        isinstance(n, ast.Call) and name in (getattr(n.func, "id", ""), getattr(n.func, "attr", ""))
+        for n in ast.walk(node)
+    )
 
 
 def _entries(file: File) -> Iterator[tuple[ast.AST, ast.ClassDef | None]]:
@@ -70,10 +103,19 @@ def _inside(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[ast.AS
             stack += node.body
 
 
-def _entry(file: File, project: Project, known: Knowledge, node: ast.AST, owner: ast.ClassDef | None) -> Read | None:
+def _entry(
+    file: File,
+    project: Project,
+    known: Knowledge,
+    node: ast.AST,
+    owner: ast.ClassDef | None,
+    seen_from: File | None = None,
+) -> Read | None:
+    """One entry of a file; places are told as calls in `seen_from` where they lie in others."""
     if node is file.tree and not any(concerns(n) for n in _loose(file.tree)):
         return None
     r = Reader(project, file, known)
+    r.first = seen_from or file
     module = project.scope(file)
     result: Value | None = None
     stopped = False

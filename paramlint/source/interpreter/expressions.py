@@ -357,11 +357,30 @@ def _chosen(r: Reader, when: Term, first: Value, rest: ast.expr, keeps: bool) ->
 
 def _compared(r: Reader, node: ast.Compare) -> Term:
     sides = [r.value(n) for n in (node.left, *node.comparators)]
+    filled = _filled(r, node)
+    if filled is not None:
+        return filled
     parts = []
     for operator, left, right in zip(node.ops, sides, sides[1:], strict=False):
         part = _compare(r, operator, left, right, node)
         parts.append(part)
     return both(*parts)
+
+
+def _filled(r: Reader, node: ast.Compare) -> Term | None:
+    """`len(x) > 0` of a list that the script fills: an empty one would change nothing."""
+    match node:
+        case ast.Compare(
+            left=ast.Call(func=ast.Name(id="len"), args=[of]),
+            ops=[op],
+            comparators=[ast.Constant(value=(0 | 1) as size)],
+        ):
+            held = r.value(of)
+            if isinstance(held, (Bag, Table)) and any(not isinstance(e.value, Const) for e in held.entries):
+                more = isinstance(op, (ast.Gt, ast.NotEq)) if size == 0 else isinstance(op, ast.GtE)
+                none = isinstance(op, (ast.Eq, ast.LtE)) if size == 0 else isinstance(op, ast.Lt)
+                return TRUE if more else FALSE if none else None
+    return None
 
 
 def _compare(r: Reader, operator: ast.cmpop, left: Value, right: Value, node: ast.Compare) -> Term:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import os
 import warnings
 from collections.abc import Iterator
 from functools import cache, cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +26,9 @@ _HIGHEST = 6
 _FILES = 60
 _GROUPING = frozenset({"parameters", "named_parameters", "param_groups", "add_param_group"})
 _LARGEST = 2_000_000
+#: How many files of a project are searched for callers, and folders that hold none of its own.
+_LOOKED_AT = 400
+_NOT_OURS = frozenset({"node_modules", "venv", "env", "build", "dist", "site-packages", "tests"})
 
 
 class File:
@@ -134,11 +139,26 @@ class Project:
         self.matters: dict[ast.AST, bool] = {}
         self.children: dict[ast.AST, frozenset[str]] = {}
         self.yields: dict[ast.AST, bool] = {}
+        self._sources: dict[Path, list[Path]] = {}
         self._names: dict[Path, set[str]] = {}
 
     def add(self, file: File) -> None:
         if file.place is not None:
             self._files[file.place] = file
+
+    def callers(self, file: File, name: str) -> Iterator[File]:
+        """Other files of the project that call a function of this name."""
+        if file.place is None:
+            return
+        root = _folders(file.place.parent)[-1]
+        if root not in self._sources:
+            self._sources[root] = list(islice(_sources(root), _LOOKED_AT))
+        call = name.encode() + b"("
+        for place in self._sources[root]:
+            if place != file.place and call in _bytes(place):
+                other = self.open(place)
+                if other is not None:
+                    yield other
 
     def scope(self, file: File) -> Scope:
         """The names of a module. What they hold is read when it is looked up."""
@@ -279,6 +299,20 @@ def _folders(folder: Path) -> tuple[Path, ...]:
         if i >= _HIGHEST or any((above / mark).exists() for mark in _ROOTS):
             break
     return tuple(f for f in found if f.is_dir())
+
+
+def _sources(root: Path) -> Iterator[Path]:
+    """The Python files below a folder, in a stable order."""
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(f for f in folders if not f.startswith((".", "__")) and f not in _NOT_OURS)
+        yield from (Path(folder, n) for n in sorted(names) if n.endswith(".py"))
+
+
+def _bytes(place: Path) -> bytes:
+    try:
+        return place.read_bytes() if place.stat().st_size <= _LARGEST else b""
+    except OSError:
+        return b""
 
 
 def _is_file(path: Path) -> bool:

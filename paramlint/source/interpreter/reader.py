@@ -37,6 +37,7 @@ from paramlint.source.terms import (
     binders,
     both,
     chosen,
+    conjuncts,
     either,
     negated,
     size,
@@ -251,15 +252,9 @@ def fallen(before: Term, one: Term, other: Term, entered: tuple[Term, Term]) -> 
         return before
     if other == FALSE or one == FALSE:
         return either(one, other)
-    common = [c for c in _parts(one) if c in _parts(other)]
+    common = [c for c in conjuncts(one) if c in conjuncts(other)]
     apart = either(beyond(one, both(*common)), beyond(other, both(*common)))
     return both(*common) if size(apart) > _LONG else both(*common, apart)
-
-
-def _parts(term: Term) -> tuple[Term, ...]:
-    from paramlint.source.interpreter.values import conjuncts
-
-    return conjuncts(term)
 
 
 __all__ = ["FALSE", "TRUE", "Frame", "Loop", "Reader", "TooMuch", "fallen", "negated"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Union
 
 from paramlint.source.script import OptimizerClass
-from paramlint.source.terms import TRUE, Binder, Const, Item, Op, Span, Term, Test, both, mapped
+from paramlint.source.terms import TRUE, Binder, Const, Item, Span, Term, Test, both, conjuncts, mapped
 
 
 @dataclass(frozen=True)
@@ -171,12 +171,6 @@ Value = Union[Term, Bag, Table, Row, Phi, Function, Class, Known, Bound, Made]  
 
 def _same(inner: Place, outer: Place) -> bool:
     return inner.when == outer.when or beyond(inner.when, outer.when) == TRUE
-
-
-def conjuncts(term: Term) -> tuple[Term, ...]:
-    if term == TRUE:
-        return ()
-    return term.args if isinstance(term, Op) and term.op == "and" else (term,)
 
 
 def beyond(when: Term, given: Term) -> Term:
