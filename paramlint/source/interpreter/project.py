@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from functools import cache, cached_property
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -150,7 +150,7 @@ class Project:
         """Other files of the project that call a function of this name."""
         if file.place is None:
             return
-        root = _folders(file.place.parent)[-1]
+        root = _above(file.place.parent)[-1]
         if root not in self._sources:
             self._sources[root] = list(islice(_sources(root), _LOOKED_AT))
         call = name.encode() + b"("
@@ -294,11 +294,28 @@ def _place(path: str) -> Path | None:
 def _folders(folder: Path) -> tuple[Path, ...]:
     """Where an absolute import may start: the file's folder and those above, to the root of the project."""
     found: list[Path] = []
-    for i, above in enumerate((folder, *folder.parents)):
+    for above in _above(folder):
         found += [above, above / "src"]
-        if i >= _HIGHEST or any((above / mark).exists() for mark in _ROOTS):
-            break
     return tuple(f for f in found if f.is_dir())
+
+
+@cache
+def _above(folder: Path) -> tuple[Path, ...]:
+    """A folder and those above it, to the one that looks like a project's root; without one, as long as there is
+    Python in them."""
+    found: list[Path] = []
+    for above in (folder, *folder.parents)[:_HIGHEST]:
+        found.append(above)
+        if any((above / mark).exists() for mark in _ROOTS):
+            return tuple(found)
+    return tuple(takewhile(_has_python, found)) or (folder,)
+
+
+def _has_python(folder: Path) -> bool:
+    try:
+        return any(p.suffix == ".py" for p in folder.iterdir())
+    except OSError:
+        return False
 
 
 def _sources(root: Path) -> Iterator[Path]:
