@@ -179,12 +179,29 @@ def _known(r: Reader, function: Known, given: Given, node: ast.Call) -> Value:
 
 
 def _instance(r: Reader, made: Class, given: Given, node: ast.Call) -> Value:
+    if _is_record(made.node):
+        return _record(r, made, given, node)
     optimizer = optimizers.of_class(r, made)
-    if optimizer is not None:
+    if optimizer is not None and not optimizers.wraps(given):
         return optimizers.construct(r, optimizer, given, node, made)
     if any(isinstance(base, ast.Name) and base.id in ("dict", "list") for base in made.node.bases):
         return r.opaque(node, given.all())
     return unknown(r, given, node, made.name)
+
+
+def _is_record(node: ast.ClassDef) -> bool:
+    """Whether a class does no more than hold what it is given."""
+    marks = [ast.unparse(d) for d in node.decorator_list]
+    return any("dataclass" in m for m in marks) or any(ast.unparse(b).endswith("NamedTuple") for b in node.bases)
+
+
+def _record(r: Reader, made: Class, given: Given, node: ast.Call) -> Value:
+    names = [n.target.id for n in made.node.body if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name)]
+    table = r.table(node)
+    table.kind = "record"
+    held = dict(zip(names, given.values, strict=False)) | given.named
+    table.entries += [Entry(v, r.at(node), Const(k)) for k, v in held.items()]
+    return table
 
 
 def unknown(r: Reader, given: Given, node: ast.Call, name: str = "", of: Term | None = None) -> Value:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from paramlint.parameter import Destination
 from paramlint.source.interpreter import loops
+from paramlint.source.interpreter.folding import last_part
 from paramlint.source.interpreter.values import (
     Bag,
     Entry,
@@ -229,7 +230,11 @@ def _item(value: Value, entry: Entry, base: Place, outer: tuple[Binder, ...] = (
     """A parameter in a group; None where it is not known to be one."""
     if isinstance(value, Row) and value.values and len(value.values) == 2:
         value = value.values[1]  # a pair of a name and a parameter
-    if isinstance(value, Phi) or not isinstance(value, Term) or not is_parameter(value):
+    if isinstance(value, Phi) or not isinstance(value, Term):
+        return None
+    if isinstance(name := last_part(value), Var) and name.what == "name" and name.binder.kind == "parameter":
+        value = Var(name.binder, "value")  # by its name, which others look it up by
+    if not is_parameter(value):
         return None
     bound, when, tests = relative(entry.place, base)
     bound = tuple(dict.fromkeys((*outer, *bound)))

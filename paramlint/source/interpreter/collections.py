@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from paramlint.source.interpreter import calls, loops
+from paramlint.source.interpreter import calls, folding, loops
 from paramlint.source.interpreter.values import Bag, Entry, Function, Known, Phi, Row, Table, Value, relative
 from paramlint.source.terms import FALSE, TRUE, Const, Op, Opaque, Term, Var, binders, both, conjuncts, negated
 
@@ -167,23 +167,13 @@ def _by_name(r: Reader, table: Table, key: Value) -> Value | None:
     if not isinstance(key, Term) or len(table.entries) != 1:
         return None
     entry = table.entries[0]
-    end = _end(key)
+    end = folding.last_part(key)
     if not (isinstance(entry.key, Var) and entry.key.what == "name" and isinstance(end, Var)):
         return None
     whole = Var(entry.key.binder, "value")
     if entry.value != whole or end.what != "name" or end.binder.kind != "parameter":
         return None
     return Var(end.binder, "value")
-
-
-def _end(key: Term) -> Term:
-    """The last part of a name: `f"{mn}.{pn}" if mn else pn` ends in `pn`."""
-    if isinstance(key, Op) and key.op == "if":
-        then, otherwise = _end(key.args[1]), _end(key.args[2])
-        return then if then == otherwise else key
-    if isinstance(key, Op) and key.op in ("concat", "+"):
-        return _end(key.args[-1])
-    return key
 
 
 def _made(r: Reader, make: object, node: ast.expr) -> Value:

@@ -133,10 +133,11 @@ def _entry(
     made = list(r.made)
     if result is not None and not made and isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
         made = _given_back(r, result, node)
-    if not made and not r.walks and not r.needles:
+    given = [collect.construction(m) for m in made if m.place.span is not None]
+    # What only hands on what it is given says nothing: a class of optimizers, a function over groups.
+    given = [c for c in given if any(g.items for g in c.groups) or (c.made is not None and not _of_optimizer(owner))]
+    if not given and not r.walks and not r.needles:
         return None
-    own_file = [m for m in made if m.place.span is not None]
-    given = [collect.construction(m) for m in own_file]
     by = roots.change(given, r.names, _module(owner))
     constructions = roots.rooted(given, by)
     name = getattr(node, "name", "")
@@ -164,6 +165,13 @@ def _loose(tree: ast.Module) -> Iterator[ast.stmt]:
     for node in tree.body:
         if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)):
             yield node
+
+
+def _of_optimizer(owner: ast.ClassDef | None) -> bool:
+    if owner is None or _module(owner):
+        return False
+    methods = {n.name for n in owner.body if isinstance(n, ast.FunctionDef)}
+    return "step" in methods or any(ast.unparse(b).endswith("Optimizer") for b in owner.bases)
 
 
 def _module(owner: ast.ClassDef | None) -> bool:

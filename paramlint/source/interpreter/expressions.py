@@ -149,6 +149,8 @@ def attribute(r: Reader, of: Value, name: str, node: ast.expr) -> Value:
             return r.value(inner.value)
         method = calls.method(r, of.node, name, of.scope)
         return method if method is not None else Opaque(f"{of.name}.{name}")
+    if isinstance(of, Table) and of.kind == "record" and of.find(Const(name)):
+        return of.find(Const(name))[-1].value
     if isinstance(of, (Bag, Table, Row, Made)):
         return Bound(of, name, node)
     if isinstance(of, Term):

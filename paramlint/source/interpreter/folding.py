@@ -123,6 +123,16 @@ def formatted(text: str, given: Value) -> Term | None:
     return operation("concat", tuple(parts))
 
 
+def last_part(key: Term) -> Term:
+    """The last part of a name: `f"{mn}.{pn}" if mn else pn` ends in `pn`."""
+    if isinstance(key, Op) and key.op == "if":
+        then, otherwise = last_part(key.args[1]), last_part(key.args[2])
+        return then if then == otherwise else key
+    if isinstance(key, Op) and key.op in ("concat", "+"):
+        return last_part(key.args[-1])
+    return key
+
+
 def _merged(args: tuple[Term, ...]) -> list[Term]:
     """Neighbouring constants as one string, empty ones left out, what is joined already taken in."""
     found: list[Term] = []

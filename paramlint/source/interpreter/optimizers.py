@@ -116,7 +116,14 @@ def _groups(given: Given) -> Value | None:
     for value in (given.get(0, "params"), *(given.named.get(k) for k in _GROUPS)):
         if value is not None and holds(value):
             return value
-    return None
+    held = [v for v in given.all() if holds(v)]
+    return next((v for v in held if _has_groups(v)), held[0] if held else None)
+
+
+def _has_groups(value: Value) -> bool:
+    if isinstance(value, Phi):
+        return _has_groups(value.then) or _has_groups(value.otherwise)
+    return isinstance(value, Bag) and any(_group(e.value) for e in value.entries)
 
 
 def holds(value: Value) -> bool:
@@ -127,6 +134,8 @@ def holds(value: Value) -> bool:
         return any(holds(v) for v in value.values)
     if isinstance(value, Bag):
         return any(_parameter(e.value) or _group(e.value) for e in value.entries)
+    if isinstance(value, Table) and value.kind == "record":
+        return any(holds(e.value) for e in value.entries)
     return _group(value)
 
 
@@ -144,6 +153,20 @@ def _group(value: Value) -> bool:
     return isinstance(value, Table) and bool(value.find(Const("params")))
 
 
+def wraps(given: Given) -> bool:
+    """Whether a call is handed optimizers rather than parameters: it steps them, and has no groups of its own."""
+    values = [v for value in given.all() for v in (_held(value))]
+    return any(isinstance(v, Made) for v in values)
+
+
+def _held(value: Value) -> list[Value]:
+    if isinstance(value, Bag):
+        return [e.value for e in value.entries]
+    if isinstance(value, Table):
+        return [e.value for e in value.entries]
+    return list(value.values) if isinstance(value, Row) else [value]
+
+
 def construct(r: Reader, optimizer: OptimizerClass, given: Given, node: ast.Call, made: Class | None = None) -> Value:
     """Keeps that an optimizer is made."""
     named = dict(given.named)
@@ -151,10 +174,8 @@ def construct(r: Reader, optimizer: OptimizerClass, given: Given, node: ast.Call
         named = _by_name(r, made, given) | named
     halves = {half: named.pop(key) for half, keys in (("muon", _MUON), ("adam", _ADAM)) for key in keys if key in named}
     groups: Value | None = next((named.pop(k) for k in _GROUPS if k in named), None)
-    if groups is None and not halves and given.values:
-        groups = given.values[0]
     if groups is None and not halves:
-        groups = next((v for v in given.values if holds(v)), None)
+        groups = _groups(given) or (given.values[0] if given.values else None)
     place = replace(r.place, span=r.seen_from_here(r.span(node)))
     result = Made(optimizer, groups if groups is not None else r.bag("list", node=node), named, place, halves)
     if isinstance(result.groups, Term) and not halves:
