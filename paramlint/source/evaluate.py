@@ -190,6 +190,8 @@ class Evaluator:
         if op == "tuple":
             return tuple(values)
         if op == "isinstance":
+            if values[0] is UNKNOWN and self._is_no_parameter(args[0], values[1], bound):
+                return False
             return self._is_instance(*values)
         if op.startswith("attr:"):
             return self._attribute(values[0], op.removeprefix("attr:"))
@@ -226,6 +228,12 @@ class Evaluator:
             return self.value(then if holds else otherwise, bound)
         one, other = self.value(then, bound), self.value(otherwise, bound)
         return one if key(one) is not UNKNOWN and key(one) == key(other) and type(one) is type(other) else UNKNOWN
+
+    def _is_no_parameter(self, term: Term, name: Value, bound: Bindings) -> bool:
+        """Whether a module has no parameter of this name: what it is instead is not known."""
+        if not isinstance(term, Attribute) or not isinstance(name, str) or name.rpartition(".")[2] != "Parameter":
+            return False
+        return isinstance(self.value(term.of, bound), Node)
 
     def _is_instance(self, of: Value, name: Value) -> Value:
         if not isinstance(name, str) or of is UNKNOWN:

@@ -194,7 +194,7 @@ class _Maker:
     def _fill(self, draft: _Draft, group: SymbolicGroup, certain: bool) -> None:
         for held in self._held(group, draft, certain):
             draft.members.append(held.member)
-        if group.container in _SETS:
+        if _once(group):
             once = {m.name: m for m in reversed(draft.members)}
             draft.members = [m for m in draft.members if once.get(m.name) is m]
         options, unread = self._options(group.options)
@@ -219,7 +219,7 @@ class _Maker:
                 differ = [k for k in {*draft.options, *options} if draft.options.get(k) != options.get(k)]
                 draft.unread.update(dict.fromkeys(differ))
             draft.unread.update(dict.fromkeys(unread))
-            if group.container not in _SETS or all(m.name != held.member.name for m in draft.members):
+            if not _once(group) or all(m.name != held.member.name for m in draft.members):
                 draft.members.append(held.member)
             touched.append(draft)
         if shared.foreign and not touched:
@@ -266,6 +266,11 @@ def _alternatives(uses: Iterable[OptimizerUse]) -> set[str]:
             found |= held
         seen.add(held)
     return found
+
+
+def _once(group: SymbolicGroup) -> bool:
+    """Whether a group has each tensor once, whatever the script does."""
+    return group.distinct or group.container in _SETS
 
 
 def _half(made: OptimizerClass | None, profile: str | None) -> Destination | None:

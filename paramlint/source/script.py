@@ -18,7 +18,8 @@ class SymbolicGroup:
     each value that it takes: groups of one `family` with equal keys are one. `options` are terms, over the same
     variables where there is a key. `half` is set where the call says who gets the group. `unread` says what kept part
     of it from being read; then there may be more in the group than `items`. `when` is the condition on the script's
-    settings under which the group is given. `unordered` is where a set gave the items their order.
+    settings under which the group is given. `unordered` is where a set gave the items their order;
+    where they are `distinct`, each parameter is in the group once however often the script meets it.
     """
 
     items: tuple[Item, ...]
@@ -31,6 +32,7 @@ class SymbolicGroup:
     when: Term = TRUE
     unread: tuple[str, ...] = ()
     unordered: Span | None = None
+    distinct: bool = False
 
 
 @dataclass(frozen=True)

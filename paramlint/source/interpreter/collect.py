@@ -103,7 +103,12 @@ def grouped(value: Value, base: Place) -> Iterator[SymbolicGroup]:
     if loose or unread or (isinstance(value, Bag) and not value.entries):
         kind = value.kind if isinstance(value, Bag) else "list"
         yield SymbolicGroup(
-            tuple(loose), span=span, container=kind, unread=tuple(dict.fromkeys(unread)), unordered=_unordered(value)
+            tuple(loose),
+            span=span,
+            container=kind,
+            unread=tuple(dict.fromkeys(unread)),
+            unordered=_unordered(value),
+            distinct=loops.distinct(value),
         )
 
 
@@ -173,6 +178,7 @@ def _of_table(table: Table, entry: Entry, base: Place) -> Iterator[SymbolicGroup
         when=TRUE if key is not None else when,
         unread=tuple(dict.fromkeys(unread)),
         unordered=_unordered(params),
+        distinct=loops.distinct(params),
     )
 
 
@@ -211,6 +217,7 @@ def _of_bag(bag: Bag, entry: Entry, base: Place) -> Iterator[SymbolicGroup]:
         when=when,
         unread=tuple(dict.fromkeys(unread)),
         unordered=_unordered(bag),
+        distinct=loops.distinct(bag),
     )
 
 

@@ -7,7 +7,20 @@ from typing import TYPE_CHECKING
 
 from paramlint.source.interpreter import calls, folding, loops
 from paramlint.source.interpreter.values import Bag, Entry, Function, Known, Phi, Row, Table, Value, relative
-from paramlint.source.terms import FALSE, TRUE, Const, Op, Opaque, Term, Var, binders, both, conjuncts, negated
+from paramlint.source.terms import (
+    FALSE,
+    TRUE,
+    Attribute,
+    Const,
+    Op,
+    Opaque,
+    Term,
+    Var,
+    binders,
+    both,
+    conjuncts,
+    negated,
+)
 
 if TYPE_CHECKING:
     from paramlint.source.interpreter.calls import Given
@@ -156,9 +169,11 @@ def looked_up(r: Reader, table: Table, key: Value, node: ast.expr) -> Value:
         _keyed(table, key, value)
         table.entries.append(Entry(value, r.at(node), key))
         return value
+    named = _by_name(r, table, key)
+    if named is not None:
+        return named
     if table.entries and not isinstance(key, Const):
-        named = _by_name(r, table, key)
-        return named if named is not None else _any(r, table, key, Opaque(r.text(node)), node)
+        return _any(r, table, key, Opaque(r.text(node)), node)
     return r.opaque(node, [key])
 
 
@@ -167,6 +182,8 @@ def _by_name(r: Reader, table: Table, key: Value) -> Value | None:
     if not isinstance(key, Term) or len(table.entries) != 1:
         return None
     entry = table.entries[0]
+    if isinstance(key, Const):
+        return _named(entry, key)
     end = folding.last_part(key)
     if not (isinstance(entry.key, Var) and entry.key.what == "name" and isinstance(end, Var)):
         return None
@@ -174,6 +191,19 @@ def _by_name(r: Reader, table: Table, key: Value) -> Value | None:
     if entry.value != whole or end.what != "name" or end.binder.kind != "parameter":
         return None
     return Var(end.binder, "value")
+
+
+def _named(entry: Entry, key: Const) -> Value | None:
+    """The parameter of this name, where a dict has those of a whole model."""
+    name, value = entry.key, entry.value
+    if not (isinstance(key.value, str) and isinstance(name, Var) and value == Var(name.binder, "value")):
+        return None
+    if name.what != "name" or name.binder.kind != "parameter":
+        return None
+    found: Term = name.binder.of
+    for part in key.value.split("."):
+        found = Op("getitem", (found, Const(int(part)))) if part.isdigit() else Attribute(found, part)
+    return found
 
 
 def _made(r: Reader, make: object, node: ast.expr) -> Value:

@@ -144,6 +144,11 @@ def unordered(over: Value) -> Span | None:
     return None
 
 
+def distinct(over: Value) -> bool:
+    """Whether a value has each thing once, however often the script met it."""
+    return isinstance(over, Bag) and (over.kind in ("set", "frozenset") or over.distinct)
+
+
 def bind(r: Reader, target: ast.expr, value: Value, node: ast.expr) -> None:
     """Gives names in a loop's target what the turn takes. Of things that nothing is known of, a pair that a name and
     `p` are taken from is a parameter with its name."""
@@ -198,6 +203,7 @@ def _generate(
     over = r.value(first.iter)
     if not isinstance(into, Table) and not isinstance(element, ast.Call):
         hand_on(r, over)
+        into.distinct = not rest and distinct(over)
 
     def body() -> None:
         when: list[Term] = []
@@ -231,6 +237,7 @@ def listed(r: Reader, kind: str, parts: Sequence[ast.expr], node: ast.expr) -> V
 def extend(r: Reader, bag: Bag, more: Value, node: ast.expr) -> None:
     """Puts all that a value gives into a list."""
     bag.unordered = bag.unordered or unordered(more)
+    bag.distinct = bag.distinct or (not bag.entries and distinct(more))
     hand_on(r, more)
     for turn in turns(r, more, node):
         with r.under(turn.when, turn.tests, turn.binders):
