@@ -36,7 +36,7 @@ def _hashed_once(cls: type[T]) -> type[T]:
             kept = self.__dict__["_hash"] = work_out(self)
         return kept
 
-    cls.__hash__ = hashed  # type: ignore[method-assign, assignment]
+    cls.__hash__ = hashed  # type: ignore[method-assign]
     return cls
 
 
@@ -312,21 +312,25 @@ def _rebuilt(term: Term, change: Callable[[Term], Term | None], done: dict[Term,
             inner = _mapped(of, change, done)
             return term if inner is of else replace(term, of=inner)
         case Var(binder=binder):
-            other = _rebound(binder, change)
+            other = _rebound(binder, change, done)
             return term if other is binder else replace(term, binder=other)
         case Member(of=of, items=items):
-            return Member(_mapped(of, change, done), tuple(mapped_item(i, change) for i in items))
+            return Member(_mapped(of, change, done), tuple([_mapped_item(i, change, done) for i in items]))
     return term
 
 
 def mapped_item(item: Item, change: Callable[[Term], Term | None]) -> Item:
     """The item with parts of its terms replaced."""
+    return _mapped_item(item, change, {})
+
+
+def _mapped_item(item: Item, change: Callable[[Term], Term | None], done: dict[Term, Term]) -> Item:
     return replace(
         item,
-        value=mapped(item.value, change),
-        when=mapped(item.when, change),
-        binders=tuple(_rebound(b, change) for b in item.binders),
-        tests=tuple(Test(mapped(t.holds, change), t.span) for t in item.tests),
+        value=_mapped(item.value, change, done),
+        when=_mapped(item.when, change, done),
+        binders=tuple([_rebound(b, change, done) for b in item.binders]),
+        tests=tuple([Test(_mapped(t.holds, change, done), t.span) for t in item.tests]),
     )
 
 
@@ -343,8 +347,8 @@ def operation(op: str, args: tuple[Term, ...]) -> Term:
     return Op(op, args)
 
 
-def _rebound(binder: Binder, change: Callable[[Term], Term | None]) -> Binder:
-    of = mapped(binder.of, change)
+def _rebound(binder: Binder, change: Callable[[Term], Term | None], done: dict[Term, Term]) -> Binder:
+    of = _mapped(binder.of, change, done)
     return binder if of == binder.of else replace(binder, of=of)
 
 

@@ -32,9 +32,13 @@ class Entry:
 
 @dataclass(eq=False)
 class Bag:
-    """A list, set, iterator or the like. `unread` says what else may have been put into it. `walks` are the places
-    where it was walked from end to end, `given` the conditions under which it was handed on. `unordered` is where a set
-    gave it its order, and `distinct` that it has each thing once since it comes from one. `key` is that of the dict that it is kept in, if any, and `family` tells such dicts apart."""
+    """A list, set, iterator or the like.
+
+    `unread` says what else may have been put into it. `walks` are the places where it was walked from end to end,
+    `given` the conditions under which it was handed on. `unordered` is where a set gave it its order, and `distinct`
+    that it has each thing once since it comes from one. `key` is that of the dict that it is kept in, if any, and
+    `family` tells such dicts apart.
+    """
 
     kind: str
     made: Place
