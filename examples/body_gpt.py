@@ -4,6 +4,8 @@
 embedding, and the same recipe then lists one tensor twice.
 """
 
+# paramlint: target=body_gpt.py:build
+
 from __future__ import annotations
 
 import torch

@@ -1,5 +1,7 @@
 """ConvNeXt: depthwise convolutions, LayerScale, and dense convolutions between the stages."""
 
+# paramlint: target=convnext.py:build
+
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -4,6 +4,8 @@
 both orthogonalise the embedding. The functions at the end each have one fault, planted.
 """
 
+# paramlint: target=gpt.py:build
+
 from __future__ import annotations
 
 import copy

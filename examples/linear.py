@@ -1,5 +1,7 @@
 """One linear layer and a parameter on its own: param groups in plain torch, no Muon anywhere."""
 
+# paramlint: target=linear.py:build
+
 from __future__ import annotations
 
 import torch

@@ -1,5 +1,7 @@
 """Fine-tuning with low-rank adapters: a frozen transformer encoder, trainable adapters and a new classifier."""
 
+# paramlint: target=lora.py:build
+
 from __future__ import annotations
 
 import torch

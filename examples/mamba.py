@@ -1,5 +1,7 @@
 """Mamba in plain torch: a selective state space model, whose `A_log` has two dimensions and is no matrix."""
 
+# paramlint: target=mamba.py:build
+
 from __future__ import annotations
 
 import math

@@ -1,5 +1,7 @@
 """A decoder with a mixture of experts: the experts' weights are 3-D stacks (expert, out, in)."""
 
+# paramlint: target=moe.py:build
+
 from __future__ import annotations
 
 import math

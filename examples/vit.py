@@ -1,5 +1,7 @@
 """A vision transformer with timm's parameter names, whose q, k and v are one fused matrix."""
 
+# paramlint: target=vit.py:build
+
 from __future__ import annotations
 
 import torch

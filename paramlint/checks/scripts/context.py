@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from paramlint.finding import Finding, Fix, Severity
+from paramlint.group import Proposal
 from paramlint.knowledge import Knowledge
 from paramlint.parameter import Destination, Inventory, Location
 from paramlint.profile import Profile
@@ -49,12 +50,29 @@ class ScriptContext:
     known: Knowledge
     inventory: Inventory | None = None
     _ways: dict[int, tuple[Way, ...]] = field(default_factory=dict)
+    _proposals: dict[int, tuple[Proposal, ...]] = field(default_factory=dict)
 
     def ways(self, read: Read) -> tuple[Way, ...]:
         """The sets of optimizers that an entry may make, by the script's settings."""
         if id(read) not in self._ways:
             self._ways[id(read)] = tuple(_ways(read))
         return self._ways[id(read)]
+
+    def proposals(self, read: Read) -> tuple[Proposal, ...]:
+        """The groups of an entry over the model that is known; none without one."""
+        if self.inventory is None:
+            return ()
+        if id(read) not in self._proposals:
+            from paramlint.source.proposed import proposals
+
+            texts = {self.file.path: self.file.text}
+            self._proposals[id(read)] = proposals(read.build, self.inventory, self.known, sources=texts)
+        return self._proposals[id(read)]
+
+    @property
+    def unknown(self) -> Iterator[Read]:
+        """The entries whose groups are not known parameter by parameter: of these, source alone has to tell."""
+        return (read for read in self.reads if not self.proposals(read))
 
     def profile(self, c: Construction) -> Profile | None:
         return self.known.profiles.get(c.made.profile) if c.made is not None and c.made.profile else None
