@@ -24,6 +24,7 @@ _ROOTS = (".git", "pyproject.toml", "setup.py", "setup.cfg")
 _HIGHEST = 6
 #: How many files are opened for one that is read, and how large they may be, in bytes.
 _FILES = 60
+_CALLED = ("optim", "param_group", "params_group", "parameter_group", "_groups")
 _GROUPING = frozenset({"parameters", "named_parameters", "param_groups", "add_param_group"})
 _LARGEST = 2_000_000
 #: How many files of a project are searched for callers, and folders that hold none of its own.
@@ -108,7 +109,9 @@ def concerns(node: ast.AST) -> bool:
             name = (
                 n.func.attr if isinstance(n.func, ast.Attribute) else n.func.id if isinstance(n.func, ast.Name) else ""
             )
-            if "optim" in name.lower() or name.endswith(("Muon", "AdamW", "Adam", "SGD")):
+            if any(word in name.lower() for word in _CALLED) or name.endswith(("Muon", "AdamW", "Adam", "SGD")):
+                return True
+            if any(k.arg == "params" for k in n.keywords):
                 return True
         if isinstance(n, ast.Constant) and n.value == "params":
             return True
