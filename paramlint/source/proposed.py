@@ -139,6 +139,8 @@ class _Maker:
         profile = made.profile if made and made.profile in self.known.profiles else None
         half = _half(made, profile)
         flags = _flags(self.known.profiles[profile] if profile else None)
+        if made is not None and profile is None and all(made.by_shape(d.first.options) for d in kept):
+            kept = [part for d in kept for part in self._by_shape(d)]
         groups = tuple(self._group(i, d, half, flags) for i, d in enumerate(kept))
         options, unread = self._options(construction.options)
         title = made.name.rpartition(".")[2] if made else "groups"
@@ -153,6 +155,16 @@ class _Maker:
             unread=unread,
             unknown=made is not None and profile is None and made.kind in ("unknown", "routed"),
         )
+
+    def _by_shape(self, draft: _Draft) -> Iterator[_Draft]:
+        """A group of an optimizer that goes by shape alone, in halves: what has two dimensions or more is Muon's."""
+        shapes = {p.name: p.shape for p in self.evaluator.tree.inventory.parameters}
+        matrices = [m for m in draft.members if m.name is not None and len(shapes.get(m.name, ())) >= 2]
+        others = [m for m in draft.members if m not in matrices]
+        if matrices:
+            yield replace(draft, first=replace(draft.first, half="muon"), members=matrices)
+        if others:
+            yield replace(draft, first=replace(draft.first, half="adam"), members=others)
 
     def _group(self, index: int, draft: _Draft, half: Destination | None, flags: tuple[str, ...]) -> Group:
         first = draft.first

@@ -145,8 +145,9 @@ def _subject(leaf: Term, atoms: Sequence[Term], evaluator: Evaluator) -> _Subjec
         domain = _domain(leaf, atoms)
         held = {v: {a: _holds(a, leaf, v, evaluator) for a in atoms} for v in domain}
         known = {v: facts for v, got in held.items() if (facts := _all_known(got)) is not None}
-        if len(known) > 1:
-            return _Subject(text, _distinct(known))
+        distinct = _distinct(known)
+        if len(distinct) > 1:
+            return _Subject(text, distinct)
     if len(atoms) == 1:
         return _Subject(_told(atoms[0]), {True: {atoms[0]: True}, False: {atoms[0]: False}})
     return _Subject("")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from paramlint.parameter import Destination
 from paramlint.source.terms import TRUE, Item, Span, Term
+
+#: Keys by which groups say who updates them.
+_FLAGS = frozenset({"use_muon", "is_muon", "algorithm", "kind", "optim", "type"})
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,15 @@ class OptimizerClass:
     assumed: bool = False
     kind: Literal["muon", "adam", "routed", "unknown"] = "unknown"
     reads: frozenset[str] | None = None
+
+    def by_shape(self, options: Collection[str]) -> bool:
+        """Whether a group with these keys is divided by shape alone: nothing that the class reads, and no key, says who
+        updates it. A Muon that cannot be read is taken for one."""
+        if self.profile and not self.assumed:
+            return False
+        named = self.name.rpartition(".")[2].lower()
+        muon = self.kind == "routed" or (self.kind == "unknown" and "muon" in named and "adam" not in named)
+        return muon and not _FLAGS & {*(self.reads or ()), *options}
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,6 @@ from paramlint.source.terms import Const, Member, Op, Opaque, Root, Term
 from paramlint.source.values import UNKNOWN
 
 _PLAIN = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*|\[['\"]?\w+['\"]?\])*")
-#: What gives a setting: a call without arguments, or one that looks up a name.
-_LOOKED_UP = r"\(['\"][\w.-]+['\"](, [\w.'\"-]+)?\)"
-_GIVEN = re.compile(
-    r"(getattr\([^\W\d][\w.]*, ['\"]\w+['\"](, [\w.'\"-]+)?\)|[^\W\d]\w*)"
-    rf"(\.(get|getenv){_LOOKED_UP}|\.[^\W\d]\w*|\[['\"]?\w+['\"]?\]|\(\))*"
-)
 
 
 def atoms(term: Term, evaluator: Evaluator, plain: bool = False) -> Iterator[Term]:
@@ -32,7 +26,7 @@ def atoms(term: Term, evaluator: Evaluator, plain: bool = False) -> Iterator[Ter
 
 
 def _is_setting(leaf: Term) -> bool:
-    return _GIVEN.fullmatch(setting(leaf) or "") is not None
+    return setting(leaf) is not None or (isinstance(leaf, Opaque) and not leaf.args)
 
 
 def _is_plain(leaf: Term) -> bool:

@@ -18,6 +18,8 @@ from paramlint.source.prove import Verdict, branches, partition, possible
 from paramlint.source.script import Construction, SymbolicGroup
 from paramlint.source.terms import TRUE, Const, Span, Term, both, negated, size
 
+#: So many results of a script's settings are looked at; where there are more, not all are.
+SCENARIOS = 16
 #: Conditions longer than this, in terms, are not taken apart.
 _LONG = 400
 #: Keys by which groups say what they are for, where no profile tells.
@@ -72,7 +74,7 @@ class ScriptContext:
     @property
     def unknown(self) -> Iterator[Read]:
         """The entries whose groups are not known parameter by parameter: of these, source alone has to tell."""
-        return (read for read in self.reads if not self.proposals(read))
+        return (read for read in self.reads if not 0 < len(self.proposals(read)) < SCENARIOS)
 
     def profile(self, c: Construction) -> Profile | None:
         return self.known.profiles.get(c.made.profile) if c.made is not None and c.made.profile else None
