@@ -317,6 +317,13 @@ FORMS = {
         ends.extend(p for m in (model.tok_emb, model.lm_head, model.ln_f) for p in m.parameters())
         return [{"params": list(body)}, {"params": ends}]
     """,
+    "one group for each size": """
+        matrices = [p for p in model.blocks.parameters() if p.ndim == 2]
+        groups = [dict(params=[p for p in matrices if p.numel() == size]) for size in {p.numel() for p in matrices}]
+        for shape in sorted({p.shape for p in model.blocks.parameters() if p.ndim < 2}):
+            groups.append({"params": [p for p in model.blocks.parameters() if p.shape == shape], "lr": 0.1})
+        return groups
+    """,
     "seen before": """
         seen, first, second = set(), [], []
         for p in model.blocks.parameters():

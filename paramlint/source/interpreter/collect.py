@@ -178,7 +178,7 @@ def _of_table(table: Table, entry: Entry, base: Place) -> Iterator[SymbolicGroup
         when=TRUE if key is not None else when,
         unread=tuple(dict.fromkeys(unread)),
         unordered=_unordered(params),
-        distinct=loops.distinct(params),
+        distinct=loops.distinct(params) or table.distinct,
     )
 
 

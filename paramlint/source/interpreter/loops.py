@@ -127,8 +127,9 @@ def each(
 ) -> None:
     """Runs `body` once for each turn, with the target bound."""
     with r.through(unordered(over)):
+        loop = r.fresh() if distinct(over) else 0
         for turn in turns(r, over, node)[:TURNS]:
-            with r.under(turn.when, turn.tests, turn.binders):
+            with r.under(turn.when, turn.tests, turn.binders), r.turn(turn.value, loop):
                 if r.place.when == FALSE:
                     continue
                 bind(r, target, turn.value, node)

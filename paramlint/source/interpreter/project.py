@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from paramlint.source import imports
 from paramlint.source.imports import Imports
+from paramlint.source.interpreter import disk
 from paramlint.source.interpreter.values import Class, Function, Known, Scope, Value
 from paramlint.source.terms import Span
 
@@ -22,11 +23,10 @@ if TYPE_CHECKING:
 #: Where a search for the root of a project ends, upwards.
 _ROOTS = (".git", "pyproject.toml", "setup.py", "setup.cfg")
 _HIGHEST = 6
-#: How many files are opened for one that is read, and how large they may be, in bytes.
+#: How many files are opened for one that is read.
 _FILES = 60
 _CALLED = ("optim", "param_group", "params_group", "parameter_group", "_groups")
 _GROUPING = frozenset({"parameters", "named_parameters", "param_groups", "add_param_group"})
-_LARGEST = 2_000_000
 #: How many files of a project are searched for callers, and folders that hold none of its own.
 _LOOKED_AT = 400
 _NOT_OURS = frozenset({"node_modules", "venv", "env", "build", "dist", "site-packages", "tests"})
@@ -142,8 +142,7 @@ class Project:
         self.matters: dict[ast.AST, bool] = {}
         self.children: dict[ast.AST, frozenset[str]] = {}
         self.yields: dict[ast.AST, bool] = {}
-        self._sources: dict[Path, list[Path]] = {}
-        self._names: dict[Path, set[str]] = {}
+        self._disk = disk.current()
 
     def add(self, file: File) -> None:
         if file.place is not None:
@@ -153,12 +152,9 @@ class Project:
         """Other files of the project that call a function of this name."""
         if file.place is None:
             return
-        root = _above(file.place.parent)[-1]
-        if root not in self._sources:
-            self._sources[root] = list(islice(_sources(root), _LOOKED_AT))
         call = name.encode() + b"("
-        for place in self._sources[root]:
-            if place != file.place and call in _bytes(place):
+        for place in self._disk.below(_above(file.place.parent)[-1], _sources):
+            if place != file.place and self._disk.has(place, call):
                 other = self.open(place)
                 if other is not None:
                     yield other
@@ -173,7 +169,7 @@ class Project:
         if place not in self._files:
             self._files[place] = None
             if len(self._files) <= _FILES:
-                self._files[place] = _parsed(place)
+                self._files[place] = self._disk.parsed(place, _parsed)
         return self._files[place]
 
     def module(self, name: str, origin: Path | None) -> File | None:
@@ -193,22 +189,13 @@ class Project:
         else:
             starts = list(_folders(origin.parent))
         for start in starts:
-            if parts and not dots and not self._has(start, parts[0]):
+            if parts and not dots and parts[0] not in self._disk.names(start):
                 continue
             base = start.joinpath(*parts)
             for candidate in (base.with_suffix(".py") if parts else None, base / "__init__.py"):
                 if candidate is not None and _is_file(candidate):
                     return self.open(candidate)
         return None
-
-    def _has(self, folder: Path, name: str) -> bool:
-        """Whether a folder has a module or package of that name."""
-        if folder not in self._names:
-            try:
-                self._names[folder] = {p.name.removesuffix(".py") for p in folder.iterdir()}
-            except OSError:
-                self._names[folder] = set()
-        return name in self._names[folder]
 
     def member(self, known: Known, r: Reader) -> Value | None:
         """What a qualified name stands for, where the project defines it."""
@@ -321,18 +308,15 @@ def _has_python(folder: Path) -> bool:
         return False
 
 
-def _sources(root: Path) -> Iterator[Path]:
-    """The Python files below a folder, in a stable order."""
+def _sources(root: Path) -> tuple[Path, ...]:
+    """The Python files below a folder that are searched for callers, in a stable order."""
+    return tuple(islice(_below(root), _LOOKED_AT))
+
+
+def _below(root: Path) -> Iterator[Path]:
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(f for f in folders if not f.startswith((".", "__")) and f not in _NOT_OURS)
         yield from (Path(folder, n) for n in sorted(names) if n.endswith(".py"))
-
-
-def _bytes(place: Path) -> bytes:
-    try:
-        return place.read_bytes() if place.stat().st_size <= _LARGEST else b""
-    except OSError:
-        return b""
 
 
 def _is_file(path: Path) -> bool:
@@ -342,16 +326,13 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _parsed(place: Path) -> File | None:
+def _parsed(place: Path, data: bytes) -> File | None:
     try:
-        data = place.read_bytes()
-        if len(data) > _LARGEST:
-            return None
         text = data.decode("utf-8-sig")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return File(str(place), text, ast.parse(text), place)
-    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 
 

@@ -101,6 +101,8 @@ class Reader:
         self.open_settings = False
         self.steps = 0
         self.unordered: Span | None = None
+        #: What tells apart the turns of a loop over different values, and the number of the loop.
+        self.each: tuple[Term, int] | None = None
         self._numbers = count(1)
 
     # What is read, by those who know how.
@@ -164,6 +166,17 @@ class Reader:
             self.unordered = before
 
     @contextmanager
+    def turn(self, value: Value, loop: int) -> Iterator[None]:
+        """Reads a turn of a loop that takes each value once, however many things have it."""
+        before = self.each
+        if loop and isinstance(value, Term) and binders(value):
+            self.each = (value, loop)
+        try:
+            yield
+        finally:
+            self.each = before
+
+    @contextmanager
     def inside(self, file: File, scope: Scope, frame: Frame) -> Iterator[None]:
         before = self.file, self.scope
         self.file, self.scope = file, scope
@@ -193,7 +206,10 @@ class Reader:
         return bag
 
     def table(self, node: ast.AST | None = None) -> Table:
-        return Table(self.place if node is None else self.at(node), family=self.fresh())
+        table = Table(self.place if node is None else self.at(node), family=self.fresh())
+        if self.each is not None:
+            (table.key, table.family), table.distinct = self.each, True
+        return table
 
     def opaque(self, node: ast.AST, values: Sequence[Value] = (), why: str = "") -> Opaque:
         """What cannot be read: by its text, over the variables that it depends on."""

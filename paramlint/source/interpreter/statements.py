@@ -411,6 +411,7 @@ def _turns(r: Reader, node: ast.For | ast.AsyncFor, over: Value) -> None:
     from paramlint.source.interpreter.reader import Loop
 
     turns = loops.turns(r, over, node.iter)[: loops.TURNS]
+    number = r.fresh() if loops.distinct(over) else 0
     loop = Loop()
     r.frame.loops.append(loop)
     for turn in turns:
@@ -422,7 +423,7 @@ def _turns(r: Reader, node: ast.For | ast.AsyncFor, over: Value) -> None:
         if not generic and left != FALSE:
             r.place = replace(r.place, when=both(r.place.when, negated(left)))
         start = r.place
-        with r.under(turn.when, turn.tests, turn.binders):
+        with r.under(turn.when, turn.tests, turn.binders), r.turn(turn.value, number):
             if r.place.when != FALSE:
                 loops.bind(r, node.target, turn.value, node.iter)
                 r.run(node.body)

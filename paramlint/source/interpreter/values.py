@@ -74,6 +74,7 @@ class Table:
     kind: str = "dict"
     key: Value | None = None
     family: int = 0
+    distinct: bool = False
 
     def find(self, key: Value) -> list[Entry]:
         return [e for e in self.entries if e.key == key]
