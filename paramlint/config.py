@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from paramlint.errors import ParamlintError
 from paramlint.finding import SEVERITIES, Severity
 from paramlint.parameter import Plain
+from paramlint.record import dataclass
 from paramlint.selection import Selection
 from paramlint.source.discovery import LeftOut, Patterns
 from paramlint.source.reading import LARGEST

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,6 +15,8 @@ def replace(path: Path, data: bytes) -> None:
     Raises:
         OSError: it cannot be written; what it held before is still there.
     """
+    import tempfile
+
     path = path.resolve()
     try:
         handle, beside = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import product
 from typing import Generic, TypeVar, overload
+
+from paramlint.record import dataclass
 
 T = TypeVar("T")
 

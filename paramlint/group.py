@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from paramlint.parameter import Destination, Location, Plain
+from paramlint.record import dataclass
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,16 @@ profile that says `inherits = "keller"` only the keys. Either may name itself: i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+from paramlint import kept
 from paramlint.errors import ParamlintError, near
 from paramlint.profile import Policy, Profile, Role, Ruling
+from paramlint.record import dataclass
 from paramlint.registry import rules_dir
 from paramlint.schema import Table, TableFile, as_dataclass, as_table, read_file, written
 from paramlint.toml_table import shown
@@ -24,6 +26,7 @@ T = TypeVar("T")
 
 _NDIMS = ("1", "2", "3", "4", "5")
 _EVIDENCE = ("strength", "muon", "adam")
+_ROLES, _KINDS = "roles.toml", ("policies", "optimizers")
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,8 @@ class Knowledge:
 
 
 def load(folders: Iterable[Path] = ()) -> Knowledge:
-    """What the shipped `rules/` knows, with `folders` laid over it. Cached: a folder is read once in a process.
+    """What the shipped `rules/` knows, with `folders` laid over it. Cached: a folder is read once in a process, and
+    what TOML says in the shipped one is kept between them (see `kept`).
 
     Raises:
         ParamlintError: a folder that is not there or holds nothing, a file that does not parse, an unknown or missing
@@ -72,18 +76,47 @@ def load(folders: Iterable[Path] = ()) -> Knowledge:
 
 @cache
 def _load(folders: tuple[Path, ...]) -> Knowledge:
-    stack = (rules_dir(), *folders)
     for folder in folders:
         _check_folder(folder)
-    roles = _roles(stack)
-    policies, profiles = _Files(stack, "policies"), _Files(stack, "optimizers")
-    knowledge = Knowledge(
-        roles,
-        {name: _policy(policies.top(name), policies, roles) for name in policies.names},
-        {name: _profile(profiles.top(name), profiles)[0] for name in profiles.names},
-    )
-    _check_aliases(knowledge.profiles, profiles)
-    return knowledge
+    shipped = _Shipped(rules_dir())
+
+    def read_roles() -> dict[str, Role]:
+        return _roles(shipped, folders)
+
+    def read_policies() -> dict[str, Policy]:
+        files = _Files(shipped, folders, "policies")
+        return {name: _policy(files.top(name), files, roles) for name in files.names}
+
+    # Ours were in order when they were kept: of those, only what is asked for is looked at again.
+    late = shipped.kept and not folders
+    roles = _Later(read_roles) if late else read_roles()
+    policies = _Later(read_policies) if late else read_policies()
+    files = _Files(shipped, folders, "optimizers")
+    profiles = {name: _profile(files.top(name), files)[0] for name in files.names}
+    _check_aliases(profiles, files)
+    if not folders:
+        shipped.keep()
+    return Knowledge(roles, policies, profiles)
+
+
+class _Later(Mapping[str, T]):
+    """A mapping that is made when something of it is asked for."""
+
+    def __init__(self, make: Callable[[], Mapping[str, T]]) -> None:
+        self._make = make
+
+    @cached_property
+    def _all(self) -> Mapping[str, T]:
+        return self._make()
+
+    def __getitem__(self, key: str) -> T:
+        return self._all[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
 
 
 def _named(kind: str, name: str, known: Mapping[str, T]) -> T:
@@ -98,17 +131,45 @@ def _named(kind: str, name: str, known: Mapping[str, T]) -> T:
 def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
         raise ParamlintError("no such folder of knowledge", where=shown(folder))
-    if not any((folder / part).exists() for part in ("roles.toml", "policies", "optimizers")):
+    if not any((folder / part).exists() for part in (_ROLES, *_KINDS)):
         hint = "it may hold roles.toml, policies/*.toml and optimizers/*.toml"
         raise ParamlintError("nothing to read here", where=shown(folder), hint=hint)
 
 
-class _Files:
-    """The files of one kind, by name, in a stack of folders."""
+class _Shipped:
+    """The files of our own folder: as they were kept, or read now. `kept` says which."""
 
-    def __init__(self, stack: tuple[Path, ...], kind: str) -> None:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        names = [_ROLES] if (folder / _ROLES).is_file() else []
+        for kind in _KINDS:
+            names += [f"{kind}/{path.name}" for path in sorted((folder / kind).glob("*.toml"))]
+        self._stamp = kept.stamp(folder, names)
+        tables = kept.tables(folder, self._stamp)
+        self.kept = tables is not None
+        if tables is None:
+            tables = {name: read_file(folder / name).data for name in names}
+        self._tables = tables
+
+    def files(self, kind: str) -> list[TableFile]:
+        """Those whose path in the folder begins so."""
+        return [TableFile(self._folder / name, data) for name, data in self._tables.items() if name.startswith(kind)]
+
+    def keep(self) -> None:
+        if not self.kept:
+            kept.keep(self._folder, self._stamp, self._tables)
+
+
+class _Files:
+    """The files of one kind, by name: ours, and those of the folders over it."""
+
+    def __init__(self, shipped: _Shipped, folders: tuple[Path, ...], kind: str) -> None:
         self.files: dict[str, list[TableFile]] = {}
-        for level, folder in enumerate(stack):
+        #: Profiles that were read already, by where their files are.
+        self.profiles: dict[tuple[Path, int], tuple[Profile, Table]] = {}
+        for file in shipped.files(f"{kind}/"):
+            self.files[file.name] = [file]
+        for level, folder in enumerate(folders, 1):
             for path in sorted((folder / kind).glob("*.toml")):
                 self.files.setdefault(path.stem, []).append(read_file(path, level))
         self.names = sorted(self.files, key=lambda name: (name != "default", name))
@@ -147,13 +208,12 @@ def _body(file: TableFile, without: tuple[str, ...]) -> Table:
 # Roles, policies, profiles
 
 
-def _roles(stack: tuple[Path, ...]) -> dict[str, Role]:
+def _roles(shipped: _Shipped, folders: tuple[Path, ...]) -> dict[str, Role]:
+    own = [read_file(path) for folder in folders if (path := folder / _ROLES).is_file()]
     roles: dict[str, Role] = {}
-    for path in (folder / "roles.toml" for folder in stack):
-        if path.is_file():
-            file = read_file(path)
-            for name, table in file.data.items():
-                roles[name] = as_dataclass(Role, {"name": name, **as_table(table, file, name)}, file, name)
+    for file in (*shipped.files(_ROLES), *own):
+        for name, table in file.data.items():
+            roles[name] = as_dataclass(Role, {"name": name, **as_table(table, file, name)}, file, name)
     return roles
 
 
@@ -204,6 +264,9 @@ def _ruling(table: Table, base: Ruling | None, file: TableFile, at: str) -> Ruli
 
 def _profile(file: TableFile, files: _Files, chain: tuple[TableFile, ...] = ()) -> tuple[Profile, Table]:
     """The profile, and its keys with those that it inherits: tables key by key, all else whole, never the aliases."""
+    at = file.path, file.level
+    if at in files.profiles:
+        return files.profiles[at]
     table: dict[str, Any] = {}
     parent = files.parent(file, "inherits", chain)
     if parent:
@@ -219,6 +282,7 @@ def _profile(file: TableFile, files: _Files, chain: tuple[TableFile, ...] = ()) 
         raise file.error("flag_key", "missing, and call_shape is flagged-groups")
     if profile.unflagged == "shape" and not profile.shape_rule:
         raise file.error("shape_rule", "missing, and unflagged is shape")
+    files.profiles[at] = profile, table
     return profile, table
 
 

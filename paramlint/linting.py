@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
 from paramlint import suppress
 from paramlint.finding import Finding
 from paramlint.parameter import Location
+from paramlint.record import dataclass
 from paramlint.registry import RULES, by_code
 from paramlint.run import FileRun, Spot
 from paramlint.source.reading import Unreadable, concerns, decoded, deep, lines, parsed

@@ -8,10 +8,11 @@ destination). Both are the same types, so that facts travel between processes, a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from hashlib import sha256
+from dataclasses import field
 from math import prod
 from typing import Literal
+
+from paramlint.record import dataclass
 
 Confidence = Literal["certain", "likely", "guess"]
 Destination = Literal["muon", "adam"]
@@ -227,6 +228,8 @@ class Inventory:
     @property
     def fingerprint(self) -> str:
         """Twelve hex digits over names, shapes and `requires_grad`, in order: equal for equal parameter lists."""
+        from hashlib import sha256
+
         text = "\n".join(f"{p.name} {p.shape} {p.trainable} {p.aliases}" for p in self.parameters)
         return sha256(text.encode()).hexdigest()[:12]
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from paramlint.parameter import Destination, Plain
+from paramlint.record import dataclass
 
 CallShape = Literal[
     "two-optimizers",  # takes Muon parameters only; the user builds a second optimizer for the rest

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
 from paramlint.errors import ParamlintError
 from paramlint.finding import Severity
+from paramlint.record import dataclass
 
 Need = Literal["model", "groups", "profile", "source"]
 
@@ -34,7 +33,6 @@ _MGP: tuple[Need, ...] = ("model", "groups", "profile")
 _S: tuple[Need, ...] = ("source",)
 _SM: tuple[Need, ...] = ("source", "model")
 _SP: tuple[Need, ...] = ("source", "profile")
-_GP: tuple[Need, ...] = ("groups", "profile")
 
 RULES: tuple[Rule, ...] = (
     Rule("PML001", "not-python", "error", "a file cannot be read as Python", _S),
@@ -76,9 +74,9 @@ RULES: tuple[Rule, ...] = (
         _MGP,
     ),
     Rule("PML216", "role-is-a-guess", "note", "only a name speaks for this role", ("model",)),
-    Rule("PML301", "missing-flag", "error", "a group lacks the key that says which half updates it", _GP),
-    Rule("PML302", "unknown-key", "error", "a group has a key that the optimizer rejects or ignores", _GP),
-    Rule("PML303", "lr-scale", "warning", "a learning rate is far from what this implementation is made for", _GP),
+    Rule("PML301", "missing-flag", "error", "a group lacks the key that says which half updates it", _SP),
+    Rule("PML302", "unknown-key", "error", "a group has a key that the optimizer rejects or ignores", _SP),
+    Rule("PML303", "lr-scale", "warning", "a learning rate is far from what this implementation is made for", _SP),
     Rule("PML308", "wrong-package", "error", "a package that is not the optimizer it is taken for", _SP),
     Rule("PML501", "partition-hole", "error", "the groups provably miss some parameter", _S, "unsafe"),
     Rule("PML502", "partition-overlap", "error", "the groups provably share some parameter", _S, "unsafe"),
@@ -87,7 +85,7 @@ RULES: tuple[Rule, ...] = (
     Rule("PML505", "unreachable-branch", "warning", "a branch that can never be taken", _S),
     Rule("PML506", "dead-pattern", "warning", "a test on names that matches no parameter", _SM),
     Rule("PML507", "ambiguous-needle", "warning", "a test on names that takes out what it should not", _SM),
-    Rule("PML508", "whole-model-to-muon", "error", "the whole model is given to Muon", _S, "unsafe"),
+    Rule("PML508", "whole-model-to-muon", "error", "the whole model is given to Muon", _S),
     Rule("PML509", "ndim-only-split", "error", "Muon is chosen by the number of dimensions alone", _S, "unsafe"),
     Rule("PML510", "case-mismatch", "warning", "a capital letter is looked for in lower-case text", _S, "unsafe"),
     Rule("PML511", "wrapped-name", "note", "a test on names that a wrapper's prefix breaks", _S),
@@ -127,6 +125,8 @@ def rule(code: str) -> Rule:
     for r in RULES:
         if code.upper() == r.code or code.lower() == r.name:
             return r
+    from difflib import get_close_matches
+
     near = get_close_matches(code.upper(), by_code(), 1) or get_close_matches(code.lower(), [r.name for r in RULES], 1)
     raise ParamlintError(
         f"no rule {code!r}", hint=f"did you mean {near[0]}?" if near else "`paramlint rules` lists them"
@@ -147,6 +147,8 @@ def check_selectors(selectors: Iterable[str], where: str) -> None:
     """
     for s in selectors:
         if s.upper() != "ALL" and not any(r.code.startswith(s.upper()) or r.name == s for r in RULES):
+            from difflib import get_close_matches
+
             near = get_close_matches(s.upper(), by_code(), 1) or get_close_matches(s, [r.name for r in RULES], 1)
             raise ParamlintError(
                 f"no rule matches {s!r}",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from paramlint.finding import SEVERITIES, Finding, Severity
+from paramlint.record import dataclass
 
 if TYPE_CHECKING:
     from paramlint.group import Proposal

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from paramlint.errors import ParamlintError
+from paramlint.record import dataclass
 from paramlint.registry import RULES, check_selectors, matches
 
 

@@ -11,14 +11,14 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from difflib import get_close_matches
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Literal
 
 from paramlint.errors import near
 from paramlint.finding import Finding, Fix
 from paramlint.parameter import Location
+from paramlint.record import dataclass
 from paramlint.registry import RULES, by_code, matches
 from paramlint.source.reading import Comment, comments, has_marks, lines
 
@@ -244,6 +244,8 @@ def _idle(selector: str, silenced: set[str], codes: Collection[str], unseen: Col
 
 
 def _unknown(code: str) -> str:
+    from difflib import get_close_matches
+
     close = get_close_matches(code.upper(), by_code(), 1) or get_close_matches(code.lower(), [r.name for r in RULES], 1)
     return f"no rule {code!r}" + (f"; did you mean {close[0]!r}?" if close else "")
 

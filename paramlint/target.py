@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from paramlint.errors import ParamlintError
+from paramlint.record import dataclass
 
 FORMS = "pkg.module:attribute, path/file.py:attribute, hf:<model type | folder | config.json>[:class] or timm:<name>"
 

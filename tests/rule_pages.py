@@ -7,7 +7,7 @@ A fence is a small file. On the page of a rule that reads sources it is linted a
 The comment `# error: [PML201]` (or warning, note) says what must be found in its line, `# todo: [...]` what should be
 and is not; where groups are not read from the source, it stands on one of the two `def` lines. In a ```py good fence
 nothing at warning or above may be found, nor the page's own rule. A ```py fixed fence is what the fixes of the rule
-make of the fence before it, its marks taken away.
+make of the fence before it, its marks taken away. A ```py lint fence is linted on whatever page it stands.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ class Fence:
     source: str
     expected: tuple[Expectation, ...]
     fixed: str | None = None
+    lint: bool = False
 
     @property
     def unmarked(self) -> str:
@@ -78,7 +79,7 @@ def read(text: str) -> Page:
         if info == "fixed":
             fences[-1] = replace(fences[-1], fixed=source)
         else:
-            fences.append(Fence(code, i, info == "good", source, tuple(_expected(source))))
+            fences.append(Fence(code, i, info == "good", source, tuple(_expected(source)), lint=info == "lint"))
     return Page(code, name, summary, tuple(re.findall(r"^## (.+)$", text, re.MULTILINE)), tuple(fences), text)
 
 

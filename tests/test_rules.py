@@ -23,7 +23,7 @@ from paramlint.roles.judge import judge
 PAGES = {r.code: read(page(r.code)) for r in RULES if (rules_dir() / f"{r.code}.md").is_file()}
 #: Those of rules on sources are linted: tests/test_source_pages.py.
 MODELS = {r.code for r in RULES if "source" not in r.needs}
-FENCES = [fence for p in PAGES.values() if p.code in MODELS for fence in p.fences]
+FENCES = [fence for p in PAGES.values() if p.code in MODELS for fence in p.fences if not fence.lint]
 KNOWN = knowledge.load()
 
 

@@ -20,8 +20,9 @@ from paramlint.registry import RULES, page, rules_dir
 from paramlint.rewrite import apply
 from paramlint.roles.judge import judge
 
-PAGES = [read(page(r.code)) for r in RULES if "source" in r.needs and (rules_dir() / f"{r.code}.md").is_file()]
-FENCES = [fence for p in PAGES for fence in p.fences]
+_ALL = {r: read(page(r.code)) for r in RULES if (rules_dir() / f"{r.code}.md").is_file()}
+PAGES = [p for r, p in _ALL.items() if "source" in r.needs]
+FENCES = [fence for r, p in _ALL.items() for fence in p.fences if "source" in r.needs or fence.lint]
 KNOWN = knowledge.load()
 SETS = RULE_SETS if importlib.util.find_spec("paramlint.checks.scripts") else RULE_SETS[:1]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from paramlint.cli.failure import note
-from paramlint.cli.options import ModelOptions, model_options
+from paramlint.cli.options import ModelOptions, configuration, model_options
 from paramlint.cli.plan_options import PlanOptions, plan_options
 from paramlint.errors import ParamlintError
 
@@ -58,7 +58,7 @@ def command(
     name of a target in the configuration, which may be left out where there is one. Your code is imported and run, in
     a process of its own with the network shut; then the forward of a stand-in, without your weights.
     """
-    from paramlint.cli.jobs import configuration, progress
+    from paramlint.cli.jobs import progress
     from paramlint.cli.plan_options import job_and_wish
     from paramlint.cli.screen import screen
     from paramlint.generation import generated, smoke_script

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from paramlint.finding import Finding
+from paramlint.record import dataclass
 from paramlint.run import Edit, FileRun, Spot
 from paramlint.source.reading import lines
 

@@ -25,16 +25,6 @@ if TYPE_CHECKING:
     from paramlint.knowledge import Knowledge
 
 
-def configuration(options: ModelOptions) -> Config:
-    if options.isolated and options.config:
-        raise click.UsageError("--isolated and --config exclude each other")
-    if options.isolated:
-        return Config()
-    if options.config and not options.config.exists():
-        raise ParamlintError("no such file", where=str(options.config))
-    return load(options.config)
-
-
 def named_profile(names: Sequence[str], folders: Sequence[Path], *, or_object: bool = False) -> str | None:
     """The profile that `--optimizer` names; with `or_object`, the option takes objects too.
 

@@ -93,7 +93,7 @@ def main() -> None:
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  # it lives as long as the process
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     # what is imported and parsed stays: looking for garbage in it takes a tenth of a short run
-    gc.set_threshold(10_000)
+    gc.set_threshold(10_000, 10, 3)
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:

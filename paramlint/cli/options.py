@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -15,6 +15,7 @@ from paramlint.cli.failure import want_traceback
 from paramlint.cli.screen import Color
 from paramlint.errors import ParamlintError
 from paramlint.parameter import LAYERS, Plain
+from paramlint.record import dataclass
 
 if TYPE_CHECKING:
     from paramlint.config import Config

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from paramlint.cli.options import ModelOptions, model_options
+from paramlint.cli.options import ModelOptions, configuration, model_options
 from paramlint.cli.screen import Screen
 from paramlint.errors import ParamlintError
 from paramlint.parameter import Parameter
@@ -26,7 +26,7 @@ def command(ctx: click.Context, options: ModelOptions, flat: bool, why: str | No
     name of a target in the configuration. Without one, all of these. Your code is imported and run, in a process of
     its own with the network shut; then the forward of a stand-in, without your weights.
     """
-    from paramlint.cli.jobs import configuration, jobs, look, say_untraced
+    from paramlint.cli.jobs import jobs, look, say_untraced
     from paramlint.cli.screen import screen
 
     out = screen(options.color, options.output_file)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from paramlint.cli.failure import note, report
-from paramlint.cli.options import ModelOptions, model_options
+from paramlint.cli.options import ModelOptions, configuration, model_options
 from paramlint.cli.plan_options import PlanOptions, jobs_and_wish, plan_options
 from paramlint.errors import ParamlintError
 
@@ -59,7 +59,7 @@ def command(ctx: click.Context, options: ModelOptions, wanted: PlanOptions, toke
     its own with the network shut; then the forward of a stand-in, without your weights.
     """
     from paramlint import knowledge
-    from paramlint.cli.jobs import configuration, say_untraced
+    from paramlint.cli.jobs import say_untraced
     from paramlint.cli.screen import screen
     from paramlint.report.plan import concise
     from paramlint.report.plan_figures import figures

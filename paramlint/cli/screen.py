@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,6 +13,7 @@ import click
 
 from paramlint.cli import output_file
 from paramlint.errors import ParamlintError
+from paramlint.record import dataclass
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -95,4 +94,8 @@ def screen(color: Color = "auto", file: Path | None = None) -> Screen:
         painted = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     else:
         painted = color == "always"
-    return Screen(painted, shutil.get_terminal_size().columns if terminal else None, file)
+    if not terminal:
+        return Screen(painted, None, file)
+    import shutil
+
+    return Screen(painted, shutil.get_terminal_size().columns, file)

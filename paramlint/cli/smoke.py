@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from paramlint.cli.failure import note, report, show_traceback
-from paramlint.cli.options import ModelOptions, model_options
+from paramlint.cli.options import ModelOptions, configuration, model_options
 from paramlint.errors import ParamlintError
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def command(
     name of a target in the configuration. Without one, all of these. OBJ is path/file.py:name, pkg.module:name, or
     :name beside the target. Your code is imported and run, in a process of its own with the network shut.
     """
-    from paramlint.cli.jobs import configuration, jobs, named_profile, progress
+    from paramlint.cli.jobs import jobs, named_profile, progress
     from paramlint.cli.screen import screen
     from paramlint.smoke import process
 

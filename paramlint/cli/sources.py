@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,10 +16,12 @@ from paramlint.cli.options import ModelOptions, SourceOptions
 from paramlint.config import Config, TargetConfig
 from paramlint.errors import ParamlintError
 from paramlint.linting import Linter
+from paramlint.record import dataclass
 from paramlint.registry import matches
 from paramlint.run import FileRun, Files
 from paramlint.selection import Selection
 from paramlint.source.discovery import in_folder
+from paramlint.source.interpreter import disk
 from paramlint.source.reading import Unreadable, concerns, decoded
 from paramlint.suppress import of_other_parameters, tied_to
 from paramlint.toml_table import shown
@@ -80,11 +83,13 @@ class _Looking:
 
     def all(self, targets: Sequence[str]) -> Found:
         runs, read = [], 0
-        for path, named in self._paths(targets):
-            run = self._file(path, named)
-            if run is not None:
-                read += 1
-                runs += [run] if run.findings or run.fixed else []
+        gc.freeze()  # what is imported stays: garbage is only looked for in what files leave behind
+        with disk.shared():
+            for path, named in self._paths(targets):
+                run = self._file(path, named)
+                if run is not None:
+                    read += 1
+                    runs += [run] if run.findings or run.fixed else []
         if targets and not read and not self.failures and not self.options.quiet:
             note(f"no Python files to read: {', '.join(targets)}")
         return Found(Files(tuple(runs), read), self.failures, "".join(self.diffs), self.text)

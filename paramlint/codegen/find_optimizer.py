@@ -5,10 +5,10 @@ from __future__ import annotations
 import ast
 import warnings
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 
 from paramlint.errors import ParamlintError
 from paramlint.knowledge import Knowledge
+from paramlint.record import dataclass
 from paramlint.source.class_facts import TORCH as TORCH
 from paramlint.source.imports import Imports, read
 from paramlint.source.imports import imported as imported

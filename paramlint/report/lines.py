@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal
 
+from paramlint.record import dataclass
 from paramlint.report.visible import visible
 
 Style = Literal["", "error", "warning", "note", "name", "help", "faint", "muon", "adam"]

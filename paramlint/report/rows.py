@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 
 from paramlint.folding import fold
 from paramlint.parameter import Destination, Inventory, Parameter
+from paramlint.record import dataclass
 from paramlint.report.wording import DESTINATIONS, goes_to, shape_of
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Literal, NamedTuple, Union
 
+from paramlint.record import dataclass
 from paramlint.source.point import UNKNOWN, Point, comparison, value
 from paramlint.source.strings import StringTest
 from paramlint.source.terms import Binder, Const, Op, Term, Var, mapped, operation

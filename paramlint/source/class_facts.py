@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 
 from paramlint.knowledge import Knowledge
+from paramlint.record import dataclass
 from paramlint.source.class_kind import group_keys, kind_of
 from paramlint.source.class_profile import profile_like
 from paramlint.source.imports import Imports, dotted
 from paramlint.source.reaching import is_grad, methods, reached
 from paramlint.source.script import OptimizerClass
-from paramlint.source.statements import statements
+from paramlint.source.statements import every, statements
 
 #: The optimizers of torch.optim: https://docs.pytorch.org/docs/stable/optim.html#algorithms
 TORCH = (
@@ -78,7 +78,7 @@ class OptimizerFacts:
         """What the class or a base of it in the file defines: methods, class attributes, and what is set on `self`."""
         found = set(self.methods)
         for node in self.lineage:
-            for n in ast.walk(node):
+            for n in every(node):
                 match n:
                     case ast.Attribute(value=ast.Name(id="self"), attr=name, ctx=ast.Store()):
                         found.add(name)
@@ -107,7 +107,7 @@ class OptimizerFacts:
     @cached_property
     def init_calls(self) -> tuple[InitCall, ...]:
         """The calls of a base's `__init__`, in whichever of its methods."""
-        calls = (n for m in self.own.values() for n in ast.walk(m) if isinstance(n, ast.Call))
+        calls = (n for m in self.own.values() for n in every(m) if isinstance(n, ast.Call))
         return tuple(made for n in calls if (made := _init_call(n)) is not None)
 
     @cached_property
@@ -118,12 +118,12 @@ class OptimizerFacts:
     @cached_property
     def delegates(self) -> bool:
         """Whether its step calls the step of another optimizer."""
-        return any(_inner_step(n) for f in self.reached for n in ast.walk(f))
+        return any(_inner_step(n) for f in self.reached for n in every(f))
 
     @cached_property
     def wrapper(self) -> bool:
         """Whether it leaves the gradients to other optimizers: it calls their step, and looks at no gradient itself."""
-        return self.delegates and not any(is_grad(n) for f in self.reached for n in ast.walk(f))
+        return self.delegates and not any(is_grad(n) for f in self.reached for n in every(f))
 
     @cached_property
     def closure(self) -> ast.arg | None:
@@ -132,7 +132,7 @@ class OptimizerFacts:
             return None
         arguments = [*self.step.args.posonlyargs, *self.step.args.args][1:] + self.step.args.kwonlyargs
         named = next((a for a in arguments if a.arg == "closure"), None)
-        called = {n.func.id for n in ast.walk(self.step) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
+        called = {n.func.id for n in every(self.step) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
         return named or next((a for a in arguments[:1] if a.arg in called), None)
 
 

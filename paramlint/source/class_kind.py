@@ -11,6 +11,7 @@ from typing import Literal
 
 from paramlint.source.imports import Imports, dotted
 from paramlint.source.reaching import callee, reached
+from paramlint.source.statements import every
 
 Kind = Literal["muon", "adam", "routed", "unknown"]
 
@@ -40,8 +41,8 @@ Definitions = Mapping[str, ast.FunctionDef]
 def kind_of(step: ast.FunctionDef, methods: Definitions, functions: Definitions, imports: Imports) -> Kind:
     """What a step does to the parameters that it is given. "unknown" wherever something is in the way."""
     look = _Look(methods, functions)
-    every = reached(step, methods, functions)
-    names = {n.attr if isinstance(n, ast.Attribute) else getattr(n, "id", "") for f in every for n in ast.walk(f)}
+    everywhere = reached(step, methods, functions)
+    names = {n.attr if isinstance(n, ast.Attribute) else getattr(n, "id", "") for f in everywhere for n in every(f)}
     if any(_BASES.search(n) for n in names) and not any(_ORTHOGONAL.search(n) or _MUON.search(n) for n in names):
         return "unknown"
     if look.any(step.body) or _drops_values(step):
@@ -49,7 +50,7 @@ def kind_of(step: ast.FunctionDef, methods: Definitions, functions: Definitions,
     inner = _inner(methods)
     if inner:
         return inner
-    return "adam" if _elementwise(every, methods, functions, imports) else "unknown"
+    return "adam" if _elementwise(everywhere, methods, functions, imports) else "unknown"
 
 
 class _Look:
@@ -61,7 +62,7 @@ class _Look:
 
     def any(self, body: Sequence[ast.AST]) -> bool:
         """Whether something in these nodes orthogonalises."""
-        return any(self._does(n) for statement in body for n in ast.walk(statement))
+        return any(self._does(n) for statement in body for n in every(statement))
 
     def _does(self, node: ast.AST) -> bool:
         if isinstance(node, (ast.For, ast.While)) and _iterates_products(node):
@@ -88,7 +89,7 @@ class _Look:
             return False
         seen.add(id(function))
         flags = _flags(function)
-        for node in ast.walk(function):
+        for node in every(function):
             match node:
                 case ast.If(test=test, body=body, orelse=orelse) if routing(test, flags):
                     if self._splits(node, body, orelse, function):
@@ -114,18 +115,18 @@ class _Look:
             rest = orelse if one else body
             return not all(isinstance(s, ast.Raise) for s in rest) or not rest
         leaves = isinstance(body[-1], (ast.Continue, ast.Return))
-        later = any(self._does(n) and getattr(n, "lineno", 0) > node.lineno for n in ast.walk(function))
+        later = any(self._does(n) and getattr(n, "lineno", 0) > node.lineno for n in every(function))
         return leaves and later and (len(body) > 1 or flagged(node.test, set()) or _steps_others(function))
 
 
 def routing(test: ast.expr, flags: frozenset[str] | set[str]) -> bool:
     """Whether a test asks what kind of parameter there is: by dimensions, a flag, its identity or its name."""
-    return flagged(test, flags) or any(_shape(n) for n in ast.walk(test))
+    return flagged(test, flags) or any(_shape(n) for n in every(test))
 
 
 def flagged(test: ast.expr, flags: frozenset[str] | set[str]) -> bool:
     """Whether it asks by something other than the shape. `flags` are variables that hold such an answer."""
-    for node in ast.walk(test):
+    for node in every(test):
         match node:
             case ast.Subscript(slice=ast.Constant(value=str(key))):
                 found = bool(_FLAG.search(key))
@@ -161,7 +162,7 @@ def _shape(node: ast.AST) -> bool:
 def _flags(function: ast.FunctionDef) -> set[str]:
     """Variables that hold such a flag."""
     found = set()
-    for node in ast.walk(function):
+    for node in every(function):
         match node:
             case ast.Assign(targets=[ast.Name(id=name)], value=value) if flagged(value, set()) and not _calls_own(
                 value
@@ -178,14 +179,13 @@ def _calls_own(value: ast.expr) -> bool:
 
 def _steps_others(function: ast.FunctionDef) -> bool:
     return any(
-        isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute) and n.func.attr == "step"
-        for n in ast.walk(function)
+        isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute) and n.func.attr == "step" for n in every(function)
     )
 
 
 def _iterates_products(loop: ast.For | ast.While) -> bool:
     """Whether a loop multiplies a matrix by its own transpose: `A = X @ X.T`, as a Newton-Schulz iteration does."""
-    for node in ast.walk(loop):
+    for node in every(loop):
         match node:
             case ast.BinOp(left=ast.Name(id=one), op=ast.MatMult(), right=right):
                 inner = right
@@ -202,12 +202,12 @@ def _iterates_products(loop: ast.For | ast.While) -> bool:
 
 def _drops_values(function: ast.FunctionDef) -> bool:
     """Whether a function puts a singular value decomposition together again without the values: `U @ V.T`."""
-    for node in ast.walk(function):
+    for node in every(function):
         match node:
             case ast.Assign(targets=[ast.Tuple(elts=[ast.Name(id=u), _, ast.Name(id=v)])], value=ast.Call(func=func)):
                 if (dotted(func) or "").endswith("svd"):
                     products = (
-                        n for n in ast.walk(function) if isinstance(n, ast.BinOp) and isinstance(n.op, ast.MatMult)
+                        n for n in every(function) if isinstance(n, ast.BinOp) and isinstance(n.op, ast.MatMult)
                     )
                     if any(ast.unparse(n).startswith(f"{u} @ {v}") for n in products):
                         return True
@@ -217,10 +217,7 @@ def _drops_values(function: ast.FunctionDef) -> bool:
 def _inner(methods: Definitions) -> Kind | None:
     """What the optimizers do that a class makes for itself; None where it makes none."""
     names = [
-        (dotted(n.func) or "").rpartition(".")[2]
-        for m in methods.values()
-        for n in ast.walk(m)
-        if isinstance(n, ast.Call)
+        (dotted(n.func) or "").rpartition(".")[2] for m in methods.values() for n in every(m) if isinstance(n, ast.Call)
     ]
     muon = any(_MUON_CLASS.search(n) and n[:1].isupper() for n in names)
     adam = any(_ADAM_CLASS.match(n) for n in names)
@@ -230,13 +227,13 @@ def _inner(methods: Definitions) -> Kind | None:
 
 
 def _elementwise(
-    every: Sequence[ast.FunctionDef], methods: Definitions, functions: Definitions, imports: Imports
+    everywhere: Sequence[ast.FunctionDef], methods: Definitions, functions: Definitions, imports: Imports
 ) -> bool:
     """Whether nothing that a step reaches mixes elements, all of it is seen, and something is done in place."""
     changes = False
-    for function in every:
-        local = {n.name for n in ast.walk(function) if isinstance(n, ast.FunctionDef)}
-        for node in ast.walk(function):
+    for function in everywhere:
+        local = {n.name for n in every(function) if isinstance(n, ast.FunctionDef)}
+        for node in every(function):
             if isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult):
                 return False
             if not isinstance(node, ast.Call):
@@ -279,7 +276,7 @@ def group_keys(functions: Sequence[ast.FunctionDef], params: str | None) -> froz
     found: set[str] = set()
     for function in functions:
         groups = set(_groups(function, params))
-        for node in ast.walk(function):
+        for node in every(function):
             match node:
                 case ast.Subscript(value=of, slice=index, ctx=ast.Load()) if _is_group(of, groups):
                     if not isinstance(index, ast.Constant):
@@ -301,13 +298,13 @@ def group_keys(functions: Sequence[ast.FunctionDef], params: str | None) -> froz
 
 def _groups(function: ast.FunctionDef, params: str | None) -> Iterator[str]:
     yield from (a.arg for a in (*function.args.args, *function.args.kwonlyargs) if _group_name(a.arg))
-    for node in ast.walk(function):
+    for node in every(function):
         match node:
             case ast.For(target=target, iter=over) | ast.comprehension(target=target, iter=over):
-                walked = {n.attr if isinstance(n, ast.Attribute) else getattr(n, "id", "") for n in ast.walk(over)}
+                walked = {n.attr if isinstance(n, ast.Attribute) else getattr(n, "id", "") for n in every(over)}
                 given = function.name == "__init__" and params in walked and "named_parameters" not in walked
                 if "param_groups" in walked or (given and isinstance(target, ast.Name)):
-                    names = [n.id for n in ast.walk(target) if isinstance(n, ast.Name)]
+                    names = [n.id for n in every(target) if isinstance(n, ast.Name)]
                     yield from (n for n in names if len(names) == 1 or _group_name(n))
             case ast.Assign(targets=[ast.Name(id=name)], value=ast.Subscript(value=ast.Attribute(attr="param_groups"))):
                 yield name

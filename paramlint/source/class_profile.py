@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 
 from paramlint.source.class_kind import Kind, flagged
+from paramlint.source.statements import every
 
 _MUON_LIST = re.compile(r"^muon_(params?|parameters|param_groups|weights)$")
 _ADAM_LIST = re.compile(r"^(adamw?|aux\w*|other|sgd|lion|scalar)_(params?|parameters|param_groups)$")
@@ -62,12 +63,12 @@ def _by_dimensions(methods: Mapping[str, ast.FunctionDef]) -> bool:
     """Whether its only tests of what kind of parameter there is are of fewer than two dimensions against more."""
     found = False
     for method in methods.values():
-        for node in ast.walk(method):
+        for node in every(method):
             if not isinstance(node, (ast.If, ast.IfExp)) or method.name == "__init__":
                 continue
-            if any(_below_two(n) for n in ast.walk(node.test)):
+            if any(_below_two(n) for n in every(node.test)):
                 found = True
-            elif flagged(node.test, set()) or any(_two(n) for n in ast.walk(node.test)):
+            elif flagged(node.test, set()) or any(_two(n) for n in every(node.test)):
                 return False
     return found
 
@@ -98,9 +99,9 @@ def _dimensions(node: ast.expr) -> bool:
 
 def _exact(init: ast.FunctionDef) -> bool:
     """Whether a constructor compares the keys of a group with a set of them."""
-    for node in ast.walk(init):
+    for node in every(init):
         if isinstance(node, ast.Compare) and isinstance(node.ops[0], (ast.Eq, ast.NotEq)):
-            calls = (n.func for n in ast.walk(node) if isinstance(n, ast.Call))
+            calls = (n.func for n in every(node) if isinstance(n, ast.Call))
             if any(isinstance(f, ast.Attribute) and f.attr == "keys" for f in calls):
                 return True
     return False
@@ -108,6 +109,5 @@ def _exact(init: ast.FunctionDef) -> bool:
 
 def _calls(function: ast.FunctionDef, names: tuple[str, ...]) -> bool:
     return any(
-        isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute) and n.func.attr in names
-        for n in ast.walk(function)
+        isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute) and n.func.attr in names for n in every(function)
     )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
+
+from paramlint.record import dataclass
 
 #: Folders that are never anybody's sources, besides hidden ones and virtual environments of whatever name.
 SKIPPED = ("venv", "node_modules", "__pycache__", "__pypackages__", "site-packages", "build", "dist")

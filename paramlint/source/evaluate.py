@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from paramlint.parameter import Parameter
+from paramlint.record import dataclass
 from paramlint.source import operations, terms
 from paramlint.source.terms import Attribute, Binder, Const, Item, Member, Op, Opaque, Root, Term, Var
 from paramlint.source.tree import Tree

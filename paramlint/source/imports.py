@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 
+from paramlint.record import dataclass
 from paramlint.source.statements import statements
 
 

@@ -6,10 +6,11 @@ import fnmatch
 import operator
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import Any
 
+from paramlint.record import dataclass
 from paramlint.source.terms import Binder, Const, Op, Term, Var
 from paramlint.source.universe import path
 

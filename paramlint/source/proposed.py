@@ -289,7 +289,9 @@ def _half(made: OptimizerClass | None, profile: str | None) -> Destination | Non
     """Who updates all of an optimizer's groups, where its class says so and no profile does."""
     if made is None or profile is not None:
         return None
-    return "muon" if made.kind == "muon" else "adam" if made.kind == "adam" else None
+    if made.kind == "muon":
+        return "muon" if made.is_muon else None
+    return "adam" if made.kind == "adam" else None
 
 
 def _flags(profile: Profile | None) -> tuple[str, ...]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
+from paramlint.record import dataclass
 from paramlint.source import certain
 from paramlint.source.point import Point, truth
 from paramlint.source.script import SymbolicGroup

@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator, Mapping
 
 from paramlint.source.imports import dotted
+from paramlint.source.statements import every
 
 #: Decorators and contexts under which gradients are off. The wrapper of torch's own optimizers turns them off too,
 #: unless `differentiable` is asked for.
@@ -23,7 +24,7 @@ def reached(
     """A function, then those that it calls: methods through `self` or `super()`, and functions of the file."""
     found = [start]
     for function in found:
-        for node in ast.walk(function):
+        for node in every(function):
             called = callee(node, own, functions)
             if called is not None and called not in found:
                 found.append(called)

@@ -8,7 +8,8 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+
+from paramlint.record import dataclass
 
 #: Files that hold more are not read, unless a project says so.
 LARGEST = 5_000_000

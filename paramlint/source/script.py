@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from paramlint.parameter import Destination
+from paramlint.record import dataclass
 from paramlint.source.terms import TRUE, Item, Span, Term
 
 #: Keys by which groups say who updates them.
 _FLAGS = frozenset({"use_muon", "is_muon", "algorithm", "kind", "optim", "type"})
+
+#: What classes of the family are called.
+_FAMILY = ("muon", "dion", "scion", "orthog", "newton", "schulz", "spectral", "msign")
 
 
 @dataclass(frozen=True)
@@ -54,13 +58,18 @@ class OptimizerClass:
     kind: Literal["muon", "adam", "routed", "unknown"] = "unknown"
     reads: frozenset[str] | None = None
 
+    @property
+    def is_muon(self) -> bool:
+        """Whether it belongs to the family by its profile or its name: others orthogonalise too, by other rules."""
+        return (self.profile is not None and not self.assumed) or any(word in self.name.lower() for word in _FAMILY)
+
     def by_shape(self, options: Collection[str]) -> bool:
         """Whether a group with these keys is divided by shape alone: nothing that the class reads, and no key, says who
         updates it. A Muon that cannot be read is taken for one."""
         if self.profile and not self.assumed:
             return False
         named = self.name.rpartition(".")[2].lower()
-        muon = self.kind == "routed" or (self.kind == "unknown" and "muon" in named and "adam" not in named)
+        muon = "muon" in named and (self.kind == "routed" or (self.kind == "unknown" and "adam" not in named))
         return muon and not _FLAGS & {*(self.reads or ()), *options}
 
 

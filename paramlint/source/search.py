@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import islice
 from typing import Literal
 
+from paramlint.record import dataclass
 from paramlint.source.atoms import Atoms, Formula, Joined, Lit, given, literals
 from paramlint.source.point import Point, truth
 from paramlint.source.strings import StringTest, TooMany

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import permutations, product
 from typing import Literal
+
+from paramlint.record import dataclass
 
 #: Names that a parameter may have anywhere: what stands for "some parameter" where its name does not matter.
 PLAIN = (

@@ -8,8 +8,10 @@ under which it is in the list. From the same terms come a proof over any model, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Literal, TypeVar
+
+from paramlint.record import dataclass
 
 
 @dataclass(frozen=True)
@@ -361,7 +363,7 @@ def _joined(op: Literal["and", "or"], terms: Iterable[Term], neutral: Const, abs
                     return absorbing
             else:
                 parts[part] = None
-    if any(negated(part) in parts for part in parts):
+    if any(isinstance(part, Op) and part.op == "not" and part.args[0] in parts for part in parts):
         return absorbing
     if len(parts) > 1:
         return Op(op, tuple(parts))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 from paramlint.parameter import Parameter
+from paramlint.record import dataclass
 
 #: A value: None, a bool, number, string, tuple of values, `re` object, Parameter, Node, Identity, ClassOf, or UNKNOWN.
 Value = object

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from paramlint.record import dataclass
 from paramlint.source.terms import Attribute, Const, Member, Op, Opaque, Root, Term, Var, walk
 
 _SIGNS = ("==", "<", "<=", "is", "in", "and", "or", "+", "-", "*", "/", "//", "%", "**")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from paramlint.checks.optimizer_classes.context import Source, arguments
 from paramlint.finding import Finding
 from paramlint.source.class_facts import OptimizerFacts
+from paramlint.source.statements import every
 
 #: What fails with an AttributeError in an instance whose `Optimizer.__init__` never ran, and the attribute that it
 #: misses (torch 2.13, tried).
@@ -110,7 +111,7 @@ def _empty(node: ast.expr, c: OptimizerFacts) -> bool:
             return True
         case ast.Name(id=name):
             init = c.own.get("__init__")
-            nodes = list(ast.walk(init)) if init is not None else []
+            nodes = list(every(init)) if init is not None else []
             stores = [n for n in nodes if isinstance(n, ast.Assign) and _named(n.targets, name)]
             uses = [n for n in nodes if isinstance(n, ast.Name) and n.id == name]
             return len(stores) == 1 and len(uses) == 2 and _empty(stores[0].value, c)
@@ -125,7 +126,7 @@ def _borrows(c: OptimizerFacts) -> bool:
     """Whether attributes come from elsewhere: `__getattr__`, `self.__dict__`, `self.__setstate__(...)`."""
     if "__getattr__" in c.names or "__getattribute__" in c.names or "__dict__" in c.names or "__class__" in c.names:
         return True
-    own = (n for m in c.own.values() for n in ast.walk(m))
+    own = (n for m in c.own.values() for n in every(m))
     names = {n.attr for n in own if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)}
     return bool({"__dict__", "__setstate__"} & names)
 
@@ -133,7 +134,7 @@ def _borrows(c: OptimizerFacts) -> bool:
 def _walks(init: ast.FunctionDef, name: str) -> list[ast.expr]:
     """Where an argument is iterated over, in the order of the source."""
     found: list[ast.expr] = []
-    for node in ast.walk(init):
+    for node in every(init):
         match node:
             case ast.For(iter=over) | ast.comprehension(iter=over):
                 found += [over] if _is(over, name) else []
@@ -149,14 +150,14 @@ def _collects(init: ast.FunctionDef, name: str, params: ast.expr | None) -> bool
     if not isinstance(params, ast.Name) or params.id == name:
         return False
     return any(
-        isinstance(n, ast.Assign) and _named(n.targets, params.id) and any(_is(m, name) for m in ast.walk(n.value))
-        for n in ast.walk(init)
+        isinstance(n, ast.Assign) and _named(n.targets, params.id) and any(_is(m, name) for m in every(n.value))
+        for n in every(init)
     )
 
 
 def _settled(init: ast.FunctionDef, name: str, before: tuple[int, int]) -> bool:
     """Whether the name is bound anew, or said to be of a type, by then."""
-    for node in ast.walk(init):
+    for node in every(init):
         match node:
             case ast.Name(id=bound, ctx=ast.Store()) if bound == name and _at(node) < before:
                 return True
@@ -177,7 +178,7 @@ def _is(node: ast.AST, name: str) -> bool:
 
 
 def _within(node: ast.AST, function: ast.FunctionDef) -> bool:
-    return any(n is node for n in ast.walk(function))
+    return any(n is node for n in every(function))
 
 
 def _at(node: ast.expr) -> tuple[int, int]:

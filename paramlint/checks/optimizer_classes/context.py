@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 
 from paramlint.finding import Finding, Fix, Severity
 from paramlint.parameter import Location
+from paramlint.record import dataclass
 from paramlint.registry import by_code
 from paramlint.source.class_facts import OptimizerFacts
 from paramlint.source.imports import Imports

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from paramlint.source.class_facts import OptimizerFacts
 from paramlint.source.reaching import callee, is_grad
+from paramlint.source.statements import every
 
 #: Methods that give a view of their tensor, or the tensor itself where nothing has to be done.
 _VIEWS = frozenset(
@@ -132,7 +133,7 @@ class _Body:
 
     def looked(self, node: ast.expr, shared: frozenset[str]) -> None:
         """Reports in-place methods in an expression, and follows its calls."""
-        for n in ast.walk(node):
+        for n in every(node):
             if not isinstance(n, ast.Call):
                 continue
             match n.func:
@@ -172,7 +173,7 @@ def _leaves(body: Sequence[ast.stmt]) -> bool:
 
 
 def _unbound(target: ast.expr, shared: frozenset[str]) -> frozenset[str]:
-    return shared - {n.id for n in ast.walk(target) if isinstance(n, ast.Name)}
+    return shared - {n.id for n in every(target) if isinstance(n, ast.Name)}
 
 
 def _static(function: ast.FunctionDef) -> bool:

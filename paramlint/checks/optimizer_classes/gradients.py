@@ -10,6 +10,7 @@ from paramlint.checks.optimizer_classes.flow import changes
 from paramlint.finding import Finding
 from paramlint.source.class_facts import OptimizerFacts
 from paramlint.source.reaching import is_grad
+from paramlint.source.statements import every
 
 
 def none_gradient(source: Source) -> Iterator[Finding]:
@@ -20,7 +21,7 @@ def none_gradient(source: Source) -> Iterator[Finding]:
     for c in source.classes:
         if c.step is None or c.wrapper or not c.bare or c.foreign or any(_asks(f) for f in (*c.reached, *_methods(c))):
             continue
-        used = first(n for f in c.reached for n in ast.walk(f) if is_grad(n))
+        used = first(n for f in c.reached for n in every(f) if is_grad(n))
         if used is None:
             continue
         yield source.finding(
@@ -38,10 +39,10 @@ def sparse(source: Source) -> Iterator[Finding]:
         if c.step is None or c.wrapper or not c.bare or c.foreign:
             continue
         functions = (*c.reached, *_methods(c))
-        names = {getattr(n, "attr", getattr(n, "id", "")) for f in functions for n in ast.walk(f)}
+        names = {getattr(n, "attr", getattr(n, "id", "")) for f in functions for n in every(f)}
         if any("sparse" in name.lower() or name == "layout" for name in names if isinstance(name, str)):
             continue
-        if not any(is_grad(n) for f in c.reached for n in ast.walk(f)):
+        if not any(is_grad(n) for f in c.reached for n in every(f)):
             continue
         yield source.finding(
             "PML612",
@@ -76,7 +77,7 @@ def _asks(function: ast.FunctionDef) -> bool:
     if function.name == "zero_grad":
         return False
     held = set(_held(function))
-    for node in ast.walk(function):
+    for node in every(function):
         match node:
             case ast.Compare(left=left, ops=[ast.Is() | ast.IsNot() | ast.Eq() | ast.NotEq()], comparators=[right]):
                 nothing = any(isinstance(s, ast.Constant) and s.value is None for s in (left, right))
@@ -93,7 +94,7 @@ def _asks(function: ast.FunctionDef) -> bool:
                 return True
             case ast.Call(func=ast.Name(id="getattr" | "hasattr"), args=[_, ast.Constant(value="grad"), *_]):
                 return True
-            case ast.Try(handlers=handlers) if any(is_grad(n) for s in node.body for n in ast.walk(s)):
+            case ast.Try(handlers=handlers) if any(is_grad(n) for s in node.body for n in every(s)):
                 return bool(handlers)
     return False
 
@@ -102,16 +103,14 @@ def _held(function: ast.FunctionDef) -> Iterator[str]:
     """The names that a gradient goes by."""
     a = function.args
     yield from (one.arg for one in (*a.posonlyargs, *a.args, *a.kwonlyargs) if one.arg == "g" or "grad" in one.arg)
-    for node in ast.walk(function):
+    for node in every(function):
         match node:
-            case ast.Assign(targets=[target], value=value) if any(is_grad(n) for n in ast.walk(value)):
-                yield from (n.id for n in ast.walk(target) if isinstance(n, ast.Name))
+            case ast.Assign(targets=[target], value=value) if any(is_grad(n) for n in every(value)):
+                yield from (n.id for n in every(target) if isinstance(n, ast.Name))
             case ast.NamedExpr(target=ast.Name(id=name), value=value) if is_grad(value):
                 yield name
             case ast.For(target=target) | ast.comprehension(target=target):
-                yield from (
-                    n.id for n in ast.walk(target) if isinstance(n, ast.Name) and (n.id == "g" or "grad" in n.id)
-                )
+                yield from (n.id for n in every(target) if isinstance(n, ast.Name) and (n.id == "g" or "grad" in n.id))
 
 
 def _name(node: ast.expr) -> str:

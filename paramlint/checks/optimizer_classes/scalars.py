@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from paramlint.source.imports import dotted
+from paramlint.source.statements import every
 
 #: What options of optimizers are called. A function's argument of such a name is a number, and so is a group's value.
 _OPTIONS = frozenset(
@@ -20,9 +21,9 @@ class Numbers:
 
     def __init__(self, tree: ast.Module) -> None:
         self._functions: dict[int, ast.FunctionDef] = {}
-        for function in ast.walk(tree):  # from the outside in: the innermost stays
+        for function in every(tree):  # from the outside in: the innermost stays
             if isinstance(function, ast.FunctionDef):
-                self._functions.update((id(n), function) for n in ast.walk(function))
+                self._functions.update((id(n), function) for n in every(function))
         self._known: dict[tuple[int, str], bool] = {}
 
     def is_number(self, node: ast.expr, at: ast.AST) -> bool:
@@ -74,14 +75,14 @@ class Numbers:
 
     def _values(self, name: str, function: ast.FunctionDef) -> Iterator[ast.expr | None]:
         """What a name is given in a function; None for what is not seen."""
-        for node in ast.walk(function):
+        for node in every(function):
             match node:
                 case ast.Assign(targets=targets, value=value):
                     for target in targets:
                         if isinstance(target, ast.Name):
                             if target.id == name:
                                 yield value
-                        elif any(isinstance(n, ast.Name) and n.id == name for n in ast.walk(target)):
+                        elif any(isinstance(n, ast.Name) and n.id == name for n in every(target)):
                             yield _unpacked(target, value, name)
                 case ast.AnnAssign(target=ast.Name(id=bound), value=value) if bound == name:
                     yield value
@@ -90,7 +91,7 @@ class Numbers:
                 case ast.NamedExpr(target=ast.Name(id=bound), value=value) if bound == name:
                     yield value
                 case ast.For(target=target) | ast.comprehension(target=target):
-                    if any(isinstance(n, ast.Name) and n.id == name for n in ast.walk(target)):
+                    if any(isinstance(n, ast.Name) and n.id == name for n in every(target)):
                         yield None
 
 

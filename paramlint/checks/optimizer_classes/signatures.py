@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from paramlint.checks.optimizer_classes.context import Source
 from paramlint.checks.optimizer_classes.scalars import Numbers
 from paramlint.finding import Finding, Fix
+from paramlint.source.statements import every
 
 #: Number of tensors that each takes, the keywords of the numbers that came before them, and whether the number of
 #: arguments alone tells the old form. From `tools/autograd/deprecated.yaml` of PyTorch.
@@ -33,7 +34,7 @@ def check(source: Source) -> Iterator[Finding]:
     if not source.imports.from_packages({"torch"}) or not _CALL.search(source.text):
         return
     numbers = Numbers(source.tree)
-    for node in ast.walk(source.tree):
+    for node in every(source.tree):
         match node:
             case ast.Call(func=ast.Attribute(value=of, attr=name), args=given) if name in _FORMS:
                 tensors, keywords, certain = _FORMS[name]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from paramlint.checks.optimizer_classes.context import Source, mentions
 from paramlint.finding import Finding
 from paramlint.source.class_facts import OptimizerFacts
+from paramlint.source.statements import every
 
 #: What makes a tensor to remember something in.
 _MAKES = frozenset(
@@ -44,7 +45,7 @@ def _kept(c: OptimizerFacts) -> Iterator[tuple[ast.stmt, str, str]]:
     functions = dict.fromkeys((*c.reached, *(f for n, f in c.own.items() if n == "__init__")))
     for function in functions:
         parameters = _parameters(function)
-        for node in ast.walk(function):
+        for node in every(function):
             match node:
                 case ast.Assign(targets=[ast.Subscript() as target], value=value):
                     holder = _of_self(target.value)
@@ -60,11 +61,11 @@ def _kept(c: OptimizerFacts) -> Iterator[tuple[ast.stmt, str, str]]:
 def _parameters(function: ast.FunctionDef) -> set[str]:
     """The names that parameters go by: what is taken from `params`, and whose gradient is read."""
     found = set()
-    for node in ast.walk(function):
+    for node in every(function):
         match node:
             case ast.For(target=target, iter=over) | ast.comprehension(target=target, iter=over):
                 if "params" in ast.unparse(over):
-                    found |= {n.id for n in ast.walk(target) if isinstance(n, ast.Name)}
+                    found |= {n.id for n in every(target) if isinstance(n, ast.Name)}
             case ast.Attribute(value=ast.Name(id=name), attr="grad") if name != "self":
                 found.add(name)
     return found - {"group", "i", "idx"}
@@ -85,7 +86,7 @@ def _of_self(node: ast.expr) -> str:
 
 def _makes(value: ast.expr) -> bool:
     return any(
-        isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute) and n.func.attr in _MAKES for n in ast.walk(value)
+        isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute) and n.func.attr in _MAKES for n in every(value)
     )
 
 
@@ -93,7 +94,7 @@ def _one_each(value: ast.expr) -> bool:
     """`[zeros_like(p) for p in params]`, and the like as a dict."""
     match value:
         case ast.ListComp(elt=made, generators=[one, *_]) | ast.DictComp(value=made, generators=[one, *_]):
-            names = [n.id for n in ast.walk(one.target) if isinstance(n, ast.Name)]
+            names = [n.id for n in every(one.target) if isinstance(n, ast.Name)]
             return "param" in ast.unparse(one.iter) and _makes(made) and any(mentions(made, n) for n in names)
     return False
 
@@ -104,7 +105,7 @@ def _thrown(c: OptimizerFacts) -> set[str]:
     for function in c.methods.values():
         if function.name == "__init__":
             continue
-        for node in ast.walk(function):
+        for node in every(function):
             match node:
                 case ast.Call(func=ast.Attribute(value=ast.Attribute(value=ast.Name(id="self"), attr=attr), attr=did)):
                     found |= {attr} if did in ("clear", "pop") else set()

@@ -6,7 +6,23 @@ import ast
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from paramlint.checks.scripts import ambiguous, branches, case, dead, evaluated, muon, order, partition, tied, wrapped
+from paramlint.checks.scripts import (
+    ambiguous,
+    branches,
+    case,
+    dead,
+    evaluated,
+    learning_rates,
+    muon,
+    options,
+    order,
+    packages,
+    partition,
+    stepping,
+    tied,
+    unrelated,
+    wrapped,
+)
 from paramlint.checks.scripts.context import ScriptContext
 from paramlint.finding import Finding
 from paramlint.knowledge import Knowledge
@@ -29,6 +45,12 @@ CHECKS: tuple[Callable[[ScriptContext], Iterator[Finding]], ...] = (
     case.check,
     wrapped.check,
     tied.check,
+    options.missing_flag,
+    options.unknown_key,
+    learning_rates.check,
+    packages.check,
+    unrelated.check,
+    stepping.check,
 )
 
 

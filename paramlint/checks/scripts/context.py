@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 
 from paramlint.finding import Finding, Fix, Severity
@@ -11,6 +11,7 @@ from paramlint.group import Proposal
 from paramlint.knowledge import Knowledge
 from paramlint.parameter import Destination, Inventory, Location
 from paramlint.profile import Profile
+from paramlint.record import dataclass
 from paramlint.registry import by_code
 from paramlint.source.interpreter.entries import Read
 from paramlint.source.interpreter.project import File
@@ -85,7 +86,7 @@ class ScriptContext:
             return g.half
         if c.made is None:
             return _flag(g, None)
-        if c.made.kind in ("muon", "adam"):
+        if c.made.kind == "adam" or (c.made.kind == "muon" and c.made.is_muon):
             return "muon" if c.made.kind == "muon" else "adam"
         return _flag(g, self.profile(c))
 
@@ -146,7 +147,9 @@ def _last(constructions: Iterable[Construction]) -> list[Construction]:
 
 
 def _same_place(one: Construction, other: Construction) -> bool:
-    return one.made is not None and (one.span, one.made) == (other.span, other.made)
+    if one.made is None or other.made is None or one.span != other.span:
+        return False
+    return one.made == other.made or (one.made.kind == "unknown" and one.made.profile is None)
 
 
 def _holds(condition: Term, way: Term) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from paramlint.checks.scripts import fixes, heads
 from paramlint.checks.scripts.changed import Case
@@ -21,9 +22,11 @@ from paramlint.source.terms import (
     Term,
     Var,
     both,
+    conjuncts,
     either,
     mapped,
     negated,
+    variables,
     walk,
 )
 from paramlint.source.universe import membership, universe
@@ -32,13 +35,12 @@ _HOME = (
     "embeddings and heads belong to AdamW: https://github.com/KellerJordan/Muon#usage, "
     "https://docs.pytorch.org/docs/stable/generated/torch.optim.Muon.html"
 )
-_FLAGS = frozenset({"use_muon", "is_muon", "algorithm", "kind", "optim", "type"})
 _Given = tuple[Construction, SymbolicGroup]
 
 
 def check(ctx: ScriptContext) -> Iterator[Finding]:
     """PML508 where all parameters of a model are in Muon groups, PML509 where all matrices are."""
-    for read in ctx.reads:
+    for read in ctx.unknown:
         for way in ctx.ways(read):
             given = tuple(_to_muon(ctx, way))
             for root in dict.fromkeys(r for _, g in given for item in g.items if (r := _whole(item)) is not None):
@@ -51,30 +53,35 @@ def _to_muon(ctx: ScriptContext, way: Way) -> Iterator[_Given]:
         for g in c.groups:
             if g.unread or any(_whole(i) is None for i in g.items):
                 continue  # lists of parts of a model, picked one by one
-            if ctx.half(c, g) == "muon" or _by_shape(ctx, c, g):
+            if ctx.half(c, g) == "muon" or _by_shape(c, g):
                 yield c, g
 
 
-def _by_shape(ctx: ScriptContext, c: Construction, g: SymbolicGroup) -> bool:
-    """Whether an optimizer of the project's own gives Muon all that has the shape of a matrix."""
-    made = c.made
-    if made is None or made.kind != "routed" or made.reads is None or g.half is not None:
-        return False
-    return not _FLAGS & (made.reads | set(g.options))
+def _by_shape(c: Construction, g: SymbolicGroup) -> bool:
+    """Whether an optimizer gives Muon all that has the shape of a matrix."""
+    return c.made is not None and g.half is None and c.made.by_shape(g.options)
 
 
 def _root(ctx: ScriptContext, way: Way, given: Sequence[_Given], root: Root) -> Iterator[Finding]:
     within = universe(root)
-    taken = either(*(both(g.when, membership(_of(g, root), within)) for _, g in given))
-    taken = mapped(both(taken), _trained)
+    # Where all of them are given: what settings may leave away is not asked.
+    items = [item for _, g in given for item in _of(g, root)]
+    fixed = both(way.when, *(g.when for _, g in given), *(s for i in items for s in _settings(i.when)))
+    if not possible(fixed):
+        # They are alternatives: each by itself.
+        for one in given if len(given) > 1 else ():
+            yield from _root(ctx, way, (one,), root)
+        return
+    taken = either(*(membership((replace(i, when=_tested(i.when)),), within) for i in items))
+    taken = mapped(taken, _trained)
     u = Var(within, "value")
     ndim = Op("attr:ndim", (u,))
-    fixed = mapped(way.when, _trained)
+    fixed = mapped(fixed, _trained)
     matrices = both(fixed, Op("==", (ndim, Const(2))), negated(taken))
     if taken == FALSE or not _sure(taken) or possible(matrices, within):
         return
     vectors = both(fixed, Op("==", (ndim, Const(1))), negated(taken))
-    shaped = next((c for c, g in given if _by_shape(ctx, c, g)), None)
+    shaped = next((c for c, g in given if _by_shape(c, g)), None)
     test = next((s for c, g in given for s in _tests(g)), None)
     if not possible(vectors, within) and (test is None or shaped is None):
         for c in dict.fromkeys(c.span for c, _ in given):
@@ -83,13 +90,15 @@ def _root(ctx: ScriptContext, way: Way, given: Sequence[_Given], root: Root) -> 
         return
     span = test or next((i.span for _, g in given for i in g.items if i.span is not None), None)
     if ctx.here(span):
+        fix = _fix(Case(ctx, way, root), span)
         yield ctx.finding(
             "PML509",
             span,
             "Muon is chosen by the number of dimensions alone: every embedding and every head has two as well",
-            "leave out nn.Embedding modules and the head, by type and identity",
+            "leave out nn.Embedding modules by their type, and the head by id(p)"
+            + ("" if fix else "; the file does not tell which that is"),
             details=(_HOME,),
-            fix=_fix(Case(ctx, way, root), span),
+            fix=fix,
         )
 
 
@@ -97,13 +106,23 @@ def _fix(case: Case, span: Span | None) -> Fix | None:
     """Embeddings leave by their type, the head by its name: where one condition lets all in, and the file shows the
     head."""
     muon = [p for p in case.puts if p.half == "muon"]
-    if len(muon) != 1 or muon[0].site is None or span is None or not case.plain:
+    if len(muon) != 1 or muon[0].site is None or not case.plain:
         return None
-    step = next((s for s in reversed(muon[0].site.steps) if case.source.inside(span, s.test)), None)
+    step = case.step(muon[0], span)
     named = heads.shown(case.ctx.file, muon[0].site.model)
     if step is None or not named:
         return None
     return fixes.by_identity(case, muon[0], step, attributes=named, needles=())
+
+
+def _settings(when: Term) -> tuple[Term, ...]:
+    """What a condition asks of settings alone."""
+    return tuple(t for t in conjuncts(when) if not variables(t))
+
+
+def _tested(when: Term) -> Term:
+    """What a condition asks of the parameter."""
+    return both(*(t for t in conjuncts(when) if variables(t)))
 
 
 def _all(ctx: ScriptContext, span: Span, name: str, root: Root, shaped: bool) -> Finding:
@@ -111,10 +130,15 @@ def _all(ctx: ScriptContext, span: Span, name: str, root: Root, shaped: bool) ->
     return ctx.finding(
         "PML508",
         span,
-        f"{name} is given all parameters of `{root.name}`: its embedding and its head too{why}",
-        "give Muon the hidden matrices and AdamW the rest; `paramlint codegen` writes such groups",
+        f"{name} is given all parameters of {_model(root)}: its embedding and its head too{why}",
+        "give Muon the hidden matrices and AdamW the rest, as does "
+        f"`paramlint codegen TARGET --in-place {span.path}:{span.line}`",
         details=(_HOME,),
     )
+
+
+def _model(root: Root) -> str:
+    return f"`{root.name}`" if all(part.isidentifier() for part in root.name.split(".")) else "the model"
 
 
 def _name(given: Sequence[_Given], span: Span) -> str:

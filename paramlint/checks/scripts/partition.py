@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from paramlint.checks.scripts import fixes
+from paramlint.checks.scripts.changed import Case
 from paramlint.checks.scripts.context import ScriptContext, Way
-from paramlint.finding import Finding
+from paramlint.checks.scripts.sites import syntax
+from paramlint.finding import Finding, Fix
 from paramlint.source.interpreter.entries import Read
-from paramlint.source.prove import Verdict
-from paramlint.source.script import Collected
-from paramlint.source.terms import FALSE, Span, both
+from paramlint.source.prove import Verdict, possible
+from paramlint.source.script import Collected, RuntimeCheck
+from paramlint.source.terms import FALSE, Span, both, either, negated
+from paramlint.source.universe import membership, universe
 from paramlint.source.witness import Witness, describe, spelled
 
 
 def check(ctx: ScriptContext) -> Iterator[Finding]:
-    for read in ctx.reads:
-        said: set[Span | None] = set()
+    for read in ctx.unknown:
+        said: set[Span | str | None] = set()
         for way in ctx.ways(read):
             for finding in _way(ctx, read, way):
                 at = finding.location
-                spot = Span(at.path, at.line, at.column, 0, 0) if at else None
-                if finding.severity == "error" or spot not in said:
-                    said.add(spot)
+                spot: Span | str | None = Span(at.path, at.line, at.column, 0, 0) if at else None
+                if finding.severity == "error" or not {spot, finding.code} & said:
+                    said |= {spot} if finding.severity == "error" else {spot, finding.code}
                     yield finding
 
 
@@ -33,27 +37,27 @@ def _way(ctx: ScriptContext, read: Read, way: Way) -> Iterator[Finding]:
     several = sum(len(c.groups) for c in made) > 1
     span = _where(ctx, way)
     for verdict in way.verdicts:
+        case = Case(ctx, way, verdict.root) if verdict.root is not None else None
         hole, overlap = verdict.covered, verdict.disjoint
+        wrong = False
         if hole.state == "refuted" and hole.certain and hole.witness and way.full:
             unused = _unused(read, way)
             if unused is not None:
                 yield _never_used(ctx, unused, hole.witness)
             elif several:
-                yield _hole(ctx, hole.witness, span)
-        if overlap.state == "refuted" and overlap.certain and overlap.witness:
-            yield _overlap(ctx, way, overlap.witness, span)
+                yield _hole(ctx, hole.witness, span, fixes.for_hole(case) if case else None)
+            wrong = several or unused is not None
+        if overlap.state == "refuted" and overlap.certain and overlap.witness and _together(ctx, way, verdict):
+            yield _overlap(ctx, way, overlap.witness, span, fixes.for_overlap(case) if case else None)
+            wrong = True
         settled = [hole.state == "proved" or hole.certain, overlap.state == "proved" or overlap.certain]
-        if not all(settled) and several and not read.build.checks:
-            yield _not_provable(ctx, verdict, span)
+        if all(settled) or wrong:
+            continue
         counts = [c for c in read.build.checks if c.kind == "counts"]
-        if not all(settled) and counts and len(counts) == len(read.build.checks):
-            yield ctx.finding(
-                "PML516",
-                counts[0].span,
-                "this check compares how many parameters there are: one that is missing and one that is there twice "
-                "cancel out",
-                "compare the sets of id(p), and that no id is there twice",
-            )
+        if counts and len(counts) == len(read.build.checks):
+            yield _only_counted(ctx, counts[0], fixes.check_of_sets(case) if case else None)
+        elif several and not read.build.checks:
+            yield _not_provable(ctx, verdict, span, fixes.check_of_sets(case) if case else None)
 
 
 def _where(ctx: ScriptContext, way: Way) -> Span | None:
@@ -62,12 +66,13 @@ def _where(ctx: ScriptContext, way: Way) -> Span | None:
     return min([*spans] or [*groups], key=lambda s: (s.line, s.column), default=None)
 
 
-def _hole(ctx: ScriptContext, witness: Witness, span: Span | None) -> Finding:
+def _hole(ctx: ScriptContext, witness: Witness, span: Span | None, fix: Fix | None) -> Finding:
     return ctx.finding(
         "PML501",
         span,
         f"no group takes {describe(witness)}: such a parameter is never trained",
-        "give what is left to a group with a final `else`, or with the exact complement of the other tests",
+        "give what is left to a group: end the chain with `else`, or make one test the exact complement of the others",
+        fix=fix,
     )
 
 
@@ -92,21 +97,52 @@ def _unused(read: Read, way: Way) -> Collected | None:
     return None
 
 
-def _overlap(ctx: ScriptContext, way: Way, witness: Witness, span: Span | None) -> Finding:
+def _overlap(ctx: ScriptContext, way: Way, witness: Witness, span: Span | None, fix: Fix | None) -> Finding:
     groups = way.groups
-    places = [groups[i].span for i in witness.groups if i < len(groups)]
+    places = [groups[g].items[i].span or groups[g].span for g, i in witness.items]
     at = next((s for s in reversed(places) if s is not None and ctx.here(s)), span)
     lines = " and ".join(dict.fromkeys(f"line {s.line}" for s in places if s is not None))
     return ctx.finding(
         "PML502",
         at,
-        f"{describe(witness)} is in two groups{f' ({lines})' if lines else ''}",
+        f"{describe(witness)}{',' if witness.settings else ''} is in two groups{f' ({lines})' if lines else ''}",
         "make one test the exact complement of the other: torch refuses a parameter that is in two groups of one "
         "optimizer, and two optimizers would both step it",
+        fix=fix,
     )
 
 
-def _not_provable(ctx: ScriptContext, verdict: Verdict, span: Span | None) -> Finding:
+def _only_counted(ctx: ScriptContext, check: RuntimeCheck, fix: Fix | None) -> Finding:
+    return ctx.finding(
+        "PML516",
+        check.span,
+        "this check counts parameters: where one is missing and another is there twice, the numbers agree",
+        "compare sets of id(p), and see that no id is there twice",
+        fix=fix,
+    )
+
+
+def _together(ctx: ScriptContext, way: Way, verdict: Verdict) -> bool:
+    """Whether what is in two groups is stepped twice. Of two optimizers where one has all that the other has, one may
+    be for another stage of the training, or in the place of the other: these count only where one statement makes
+    both."""
+    witness = verdict.disjoint.witness
+    owners = [c for c in way.constructions for _ in c.groups]
+    made = list(dict.fromkeys(id(owners[g]) for g in (witness.groups if witness else ())))
+    if len(made) < 2 or verdict.root is None:
+        return True
+    one, other = (next(c for c in way.constructions if id(c) == number) for number in made[:2])
+    source = syntax(ctx.file)
+    nodes = [next(iter(source.at(c.span)), None) for c in (one, other)]
+    statements = {source.statement(n) for n in nodes if n is not None}
+    if len(statements) == 1 and None not in nodes:
+        return True
+    within = universe(verdict.root)
+    a, b = (either(*(both(g.when, membership(g, within)) for g in c.groups)) for c in (one, other))
+    return all(possible(both(way.when, x, negated(y)), within) for x, y in ((a, b), (b, a)))
+
+
+def _not_provable(ctx: ScriptContext, verdict: Verdict, span: Span | None, fix: Fix | None) -> Finding:
     open_ = [
         f"{what}: {reason}"
         for what, answer in (("every parameter in a group", verdict.covered), ("none in two", verdict.disjoint))
@@ -118,7 +154,9 @@ def _not_provable(ctx: ScriptContext, verdict: Verdict, span: Span | None) -> Fi
     return ctx.finding(
         "PML515",
         span,
-        "that each parameter is in exactly one group can be told neither from the source nor from a check of its own",
-        "insert a check of the sets of id(p), or name the model: `# paramlint: target=pkg.module:build`",
+        "the source does not show that each parameter is in exactly one group, and nothing checks it",
+        "check the ids of the parameters when the groups are made, or name the model: "
+        "`# paramlint: target=pkg.module:build`",
         details=open_,
+        fix=fix,
     )

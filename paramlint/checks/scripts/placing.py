@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 
 from paramlint.checks.scripts.asked import Asked, forced, without_settings
 from paramlint.checks.scripts.context import ScriptContext, Way
 from paramlint.parameter import Destination, Inventory, Parameter
+from paramlint.record import dataclass
 from paramlint.source.evaluate import Bindings, Evaluator, Turn
 from paramlint.source.interpreter.entries import Read
 from paramlint.source.script import Needle, SymbolicGroup

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from paramlint.checks.scripts.asked import deciding, is_whole
 from paramlint.checks.scripts.context import ScriptContext
 from paramlint.finding import Finding
+from paramlint.record import dataclass
 from paramlint.source.imports import dotted
 from paramlint.source.script import Needle
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
+from paramlint.record import dataclass
 from paramlint.source.interpreter import builtin, collections, expressions, folding, loops, optimizers
 from paramlint.source.interpreter.project import concerns
 from paramlint.source.interpreter.values import (
@@ -24,6 +25,7 @@ from paramlint.source.interpreter.values import (
     Table,
     Value,
 )
+from paramlint.source.statements import every
 from paramlint.source.terms import FALSE, Attribute, Binder, Const, Op, Opaque, Term, Var, either, negated, variables
 
 if TYPE_CHECKING:
@@ -94,7 +96,9 @@ def call(r: Reader, node: ast.Call) -> Value:
 def _initialised(r: Reader, given: Given, node: ast.Call) -> Value:
     """`super().__init__(groups, defaults)`: an optimizer that makes its groups itself is made here."""
     function = r.frame.function
-    if function is not None and function.owner is not None and given.all() and optimizers.holds(given.all()[0]):
+    if function is None or function.owner is None or optimizers.delegates(function.node):
+        return Const(None)
+    if given.all() and optimizers.holds(given.all()[0]):
         made = optimizers.of_class(r, Class(function.owner, function.scope, r.file.qualified(function.owner.name)))
         if made is not None:
             return optimizers.construct(r, made, Given(given.values[:1], dict(given.named)), node)
@@ -414,7 +418,7 @@ def _descends(r: Reader, function: Function, scope: Scope) -> list[Binder]:
     if not targets:
         return found
     own = [a.arg for a in _parameters(function)]
-    for inner in ast.walk(function.node):
+    for inner in every(function.node):
         if isinstance(inner, ast.Call) and _last(inner.func) == name:
             offset = 1 if function.self is not None and isinstance(inner.func, ast.Attribute) else 0
             for i, arg in enumerate(inner.args):
@@ -451,10 +455,10 @@ def _children(r: Reader, function: ast.AST) -> frozenset[str]:
         return r.project.children[function]
     r.project.children[function] = frozenset(
         n.id
-        for loop in ast.walk(function)
+        for loop in every(function)
         if isinstance(loop, ast.For) and isinstance(loop.iter, ast.Call) and isinstance(loop.iter.func, ast.Attribute)
         if loop.iter.func.attr in ("children", "named_children")
-        for n in ast.walk(loop.target)
+        for n in every(loop.target)
         if isinstance(n, ast.Name)
     )
     return r.project.children[function]
@@ -462,7 +466,7 @@ def _children(r: Reader, function: ast.AST) -> frozenset[str]:
 
 def _yields(r: Reader, function: ast.AST) -> bool:
     if function not in r.project.yields:
-        r.project.yields[function] = any(isinstance(n, (ast.Yield, ast.YieldFrom)) for n in ast.walk(function))
+        r.project.yields[function] = any(isinstance(n, (ast.Yield, ast.YieldFrom)) for n in every(function))
     return r.project.yields[function]
 
 

@@ -147,7 +147,8 @@ def _of_table(table: Table, entry: Entry, base: Place) -> Iterator[SymbolicGroup
         # A dict of lists, or of groups, by what they are for.
         for e in table.entries:
             if isinstance(e.value, (Bag, Table, Phi)):
-                yield from grouped(_listed(e), base)
+                half = _half(e.key)
+                yield from (replace(g, half=half) if half else g for g in grouped(_listed(e), base))
         return
     outer, when, _ = relative(entry.place, base)
     params = held[-1].value
@@ -180,6 +181,14 @@ def _of_table(table: Table, entry: Entry, base: Place) -> Iterator[SymbolicGroup
         unordered=_unordered(params),
         distinct=loops.distinct(params) or table.distinct,
     )
+
+
+def _half(key: Value | None) -> Destination | None:
+    """Who gets what a dict of lists has under a key, where the key says so."""
+    text = str(key.value).lower() if isinstance(key, Const) else ""
+    if "adam" in text:
+        return "adam"
+    return "muon" if "muon" in text else None
 
 
 def _listed(e: Entry) -> Value:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from paramlint.knowledge import Knowledge
+from paramlint.record import dataclass
 from paramlint.source.interpreter import calls, collect, roots
 from paramlint.source.interpreter.optimizers import holds
 from paramlint.source.interpreter.project import File, Project, concerns

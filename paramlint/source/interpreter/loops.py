@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from paramlint.record import dataclass
 from paramlint.source.interpreter import expressions, folding, statements
 from paramlint.source.interpreter.values import (
     Bag,
@@ -164,7 +165,7 @@ def bind(r: Reader, target: ast.expr, value: Value, node: ast.expr) -> None:
         b = replace(value.binder, kind="parameter")
         r.place = replace(r.place, binders=tuple(b if x == value.binder else x for x in r.place.binders))
         value = Row((Var(b, "name"), Var(b, "value")))
-    statements.assign(r, target, value, node)
+    statements.assign(r, target, value, node, turn=True)
 
 
 def comprehended(

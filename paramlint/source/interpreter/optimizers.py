@@ -153,6 +153,12 @@ def _group(value: Value) -> bool:
     return isinstance(value, Table) and bool(value.find(Const("params")))
 
 
+def delegates(constructor: ast.AST) -> bool:
+    """Whether a constructor makes optimizers of its own, which then do the work."""
+    calls_ = (n.func for n in ast.walk(constructor) if isinstance(n, ast.Call))
+    return any(isinstance(f, (ast.Name, ast.Attribute)) and _CALLED.search(ast.unparse(f)) for f in calls_)
+
+
 def wraps(given: Given) -> bool:
     """Whether a call is handed optimizers rather than parameters: it steps them, and has no groups of its own."""
     values = [v for value in given.all() for v in (_held(value))]

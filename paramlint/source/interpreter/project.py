@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from functools import cache, cached_property
@@ -15,6 +16,7 @@ from paramlint.source import imports
 from paramlint.source.imports import Imports
 from paramlint.source.interpreter import disk
 from paramlint.source.interpreter.values import Class, Function, Known, Scope, Value
+from paramlint.source.statements import every
 from paramlint.source.terms import Span
 
 if TYPE_CHECKING:
@@ -23,8 +25,9 @@ if TYPE_CHECKING:
 #: Where a search for the root of a project ends, upwards.
 _ROOTS = (".git", "pyproject.toml", "setup.py", "setup.cfg")
 _HIGHEST = 6
-#: How many files are opened for one that is read.
+#: How many files are opened for one that is read, and how many characters they may have together.
 _FILES = 60
+_TOGETHER = 1_000_000
 _CALLED = ("optim", "param_group", "params_group", "parameter_group", "_groups")
 _GROUPING = frozenset({"parameters", "named_parameters", "param_groups", "add_param_group"})
 #: How many files of a project are searched for callers, and folders that hold none of its own.
@@ -102,7 +105,7 @@ class File:
 
 def concerns(node: ast.AST) -> bool:
     """Whether code may make groups or optimizers: it asks a module for parameters, or calls something of that name."""
-    for n in ast.walk(node):
+    for n in every(node):
         if isinstance(n, ast.Attribute) and n.attr in _GROUPING:
             return True
         if isinstance(n, ast.Call):
@@ -138,11 +141,15 @@ class Project:
         self._reading: set[tuple[int, str]] = set()
         self._modules: dict[tuple[str, Path], File | None] = {}
         #: What was found out of functions: whether they are worth following, what they name children of modules, and
-        #: whether they are generators.
+        #: whether they are generators; and of loops, by the first statement in them: the names that they set.
         self.matters: dict[ast.AST, bool] = {}
         self.children: dict[ast.AST, frozenset[str]] = {}
         self.yields: dict[ast.AST, bool] = {}
+        self.stored: dict[ast.stmt, list[str]] = {}
+        #: How much was read so far, of all entries.
+        self.steps = 0
         self._disk = disk.current()
+        self._opened = 0
 
     def add(self, file: File) -> None:
         if file.place is not None:
@@ -168,8 +175,9 @@ class Project:
     def open(self, place: Path) -> File | None:
         if place not in self._files:
             self._files[place] = None
-            if len(self._files) <= _FILES:
-                self._files[place] = self._disk.parsed(place, _parsed)
+            if len(self._files) <= _FILES and self._opened <= _TOGETHER:
+                file = self._files[place] = self._disk.parsed(place, _parsed)
+                self._opened += len(file.text) if file is not None else 0
         return self._files[place]
 
     def module(self, name: str, origin: Path | None) -> File | None:
@@ -266,7 +274,7 @@ def _constant(node: ast.expr) -> bool:
         *(ast.expr_context, ast.Starred, ast.UnaryOp, ast.unaryop),
     )
     calls = {"set", "frozenset", "tuple", "list", "dict"}
-    for n in ast.walk(node):
+    for n in every(node):
         if isinstance(n, ast.Call):
             if not (isinstance(n.func, ast.Name) and n.func.id in calls):
                 return False
@@ -326,7 +334,14 @@ def _is_file(path: Path) -> bool:
         return False
 
 
+#: A file without any of these words builds no groups. Small ones are read all the same: they may hold constants.
+_WORDS = re.compile(rb"[pP]arameters|param_group|params|[oO]ptim|[mM]uon|Adam|SGD")
+_SMALL = 6_000
+
+
 def _parsed(place: Path, data: bytes) -> File | None:
+    if len(data) > _SMALL and not _WORDS.search(data):
+        return None
     try:
         text = data.decode("utf-8-sig")
         with warnings.catch_warnings():

@@ -5,10 +5,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import count
 
 from paramlint.knowledge import Knowledge
+from paramlint.record import dataclass
 from paramlint.source.interpreter import calls, expressions, statements
 from paramlint.source.interpreter.project import File, Project
 from paramlint.source.interpreter.values import (
@@ -45,8 +46,11 @@ from paramlint.source.terms import (
     variables,
 )
 
-#: How many expressions and statements are read from one entry, and how deep calls are followed.
+#: How many expressions and statements are read from one entry, and from all of a file; how many conditions are gone
+#: into from one; and how deep calls are followed.
 STEPS = 60_000
+ALL_STEPS = 100_000
+CONDITIONS = 10_000
 #: How long a condition may be that tells apart how a place was reached; past that it is taken to be reached.
 _LONG = 150
 DEPTH = 12
@@ -99,7 +103,7 @@ class Reader:
         self.frames = [Frame(None)]
         self.calls: list[Span] = []
         self.open_settings = False
-        self.steps = 0
+        self.steps = self.conditions = 0
         self.unordered: Span | None = None
         #: What tells apart the turns of a loop over different values, and the number of the loop.
         self.each: tuple[Term, int] | None = None
@@ -123,7 +127,8 @@ class Reader:
 
     def step(self) -> None:
         self.steps += 1
-        if self.steps > STEPS:
+        self.project.steps += 1
+        if self.steps > STEPS or self.project.steps > ALL_STEPS:
             raise TooMuch
 
     # Where it is.
@@ -146,6 +151,9 @@ class Reader:
     @contextmanager
     def under(self, when: Term, tests: tuple[Test, ...] = (), bound: tuple[Binder, ...] = ()) -> Iterator[None]:
         """Reads what follows under a further condition, and comes back to where it was."""
+        self.conditions += 1
+        if self.conditions > CONDITIONS:
+            raise TooMuch
         before = self.place
         self.place = replace(
             before, when=both(before.when, when), tests=(*before.tests, *tests), binders=(*before.binders, *bound)

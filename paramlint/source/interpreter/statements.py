@@ -21,6 +21,7 @@ from paramlint.source.interpreter.values import (
     Value,
 )
 from paramlint.source.script import Branch, RuntimeCheck
+from paramlint.source.statements import every
 from paramlint.source.terms import FALSE, TRUE, Attribute, Const, Op, Opaque, Term, Var, binders, both, either, negated
 
 if TYPE_CHECKING:
@@ -113,11 +114,11 @@ def _leave(r: Reader, out: bool) -> None:
     _stop(r)
 
 
-def assign(r: Reader, target: ast.expr, value: Value, node: ast.expr) -> None:
-    """Binds a target to a value."""
+def assign(r: Reader, target: ast.expr, value: Value, node: ast.expr, *, turn: bool = False) -> None:
+    """Binds a target to a value. What a `turn` of a loop binds is not called so."""
     match target:
         case ast.Name(id=name):
-            if isinstance(value, (Bag, Table, Made)) and not value.name:
+            if isinstance(value, (Bag, Table, Made)) and not value.name and not turn:
                 value.name = name
             if isinstance(value, Opaque):
                 r.names.setdefault(value, name)
@@ -383,12 +384,12 @@ def _of_parameters(term: Term) -> bool:
 def _guard(r: Reader, test: ast.expr, node: ast.stmt) -> None:
     """Keeps an assertion, or a test that raises, where it is about the parameters in the groups."""
     text = r.text(test)
-    sets = any(isinstance(n, ast.BinOp) and isinstance(n.op, (ast.BitAnd, ast.BitOr, ast.Sub)) for n in ast.walk(test))
+    sets = any(isinstance(n, ast.BinOp) and isinstance(n.op, (ast.BitAnd, ast.BitOr, ast.Sub)) for n in every(test))
     sets = sets or "isdisjoint" in text or "intersection" in text or "set(" in text or "issubset" in text
     counted = any(
-        isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id in ("len", "sum") for n in ast.walk(test)
+        isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id in ("len", "sum") for n in every(test)
     )
-    held = [r.scope.find(n.id) for n in ast.walk(test) if isinstance(n, ast.Name)]
+    held = [r.scope.find(n.id) for n in every(test) if isinstance(n, ast.Name)]
     collections = any(isinstance(v, (Bag, Table)) and (v.entries or v.unread) for v in held)
     named = any(word in text for word in ("param", "group", "seen", "missing", "decay", "overlap", "unassigned"))
     if sets and (collections or named):
@@ -463,7 +464,7 @@ def _once(r: Reader, body: Sequence[ast.stmt], when: Term) -> None:
 
 def _forget(r: Reader, body: Sequence[ast.stmt], turn: tuple[Term, ...]) -> None:
     """What a loop changes from turn to turn is not known when a turn begins."""
-    for name in _stored(body):
+    for name in _stored(r, body):
         held = r.scope.names.get(name)
         if isinstance(held, Term) and not isinstance(held, Var):
             r.scope.names[name] = Opaque(f"{name} in a turn", turn, f"{name} changes from turn to turn")
@@ -471,20 +472,19 @@ def _forget(r: Reader, body: Sequence[ast.stmt], turn: tuple[Term, ...]) -> None
 
 def _leaving(r: Reader, bound: tuple[object, ...], body: Sequence[ast.stmt]) -> None:
     """What a loop's variables hold after it is what the last turn left."""
-    for name in _stored(body):
+    for name in _stored(r, body):
         held = r.scope.names.get(name)
         if isinstance(held, Term) and any(b in bound for b in binders(held)):
             r.scope.names[name] = Opaque(f"{name} after the loop")
 
 
-def _stored(body: Sequence[ast.stmt]) -> list[str]:
-    names = [
-        n.id
-        for statement in body
-        for n in ast.walk(statement)
-        if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
-    ]
-    return list(dict.fromkeys(names))
+def _stored(r: Reader, body: Sequence[ast.stmt]) -> list[str]:
+    """The names that a loop's body gives values to. It is read again on every turn, and in every call."""
+    if body[0] not in r.project.stored:
+        inside = (n for statement in body for n in every(statement))
+        names = [n.id for n in inside if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+        r.project.stored[body[0]] = list(dict.fromkeys(names))
+    return r.project.stored[body[0]]
 
 
 __all__ = ["Attribute", "assign", "calls", "imported", "run"]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Union
 
+from paramlint.record import dataclass
 from paramlint.source.script import OptimizerClass
 from paramlint.source.terms import TRUE, Binder, Const, Item, Span, Term, Test, both, conjuncts, mapped
 
