@@ -240,6 +240,17 @@ def walk(term: Term) -> Iterator[Term]:
         stack.extend(children(one))
 
 
+def parts(*terms: Term) -> Iterator[Term]:
+    """The terms and all terms in them, one that several of them share once."""
+    stack, seen = list(terms), set[int]()
+    while stack:
+        one = stack.pop()
+        if id(one) not in seen:
+            seen.add(id(one))
+            yield one
+            stack.extend(children(one))
+
+
 def size(term: Term) -> int:
     """How many terms a term is made of, itself among them."""
     kept: int | None = term.__dict__.get("_size")
@@ -288,10 +299,10 @@ def small(term: Term, limit: int = 120) -> Term:
     return Opaque(f"term {hash(term):x}", variables(term), "it is too long")
 
 
-def mapped(term: Term, change: Callable[[Term], Term | None]) -> Term:
+def mapped(term: Term, change: Callable[[Term], Term | None], done: dict[Term, Term] | None = None) -> Term:
     """The term with parts replaced: `change` gives what stands for a part, or None to look inside it. Conditions that
-    have changed are simplified again on the way out."""
-    return _mapped(term, change, {})
+    have changed are simplified again on the way out. `done` is what was replaced before by the same `change`."""
+    return _mapped(term, change, {} if done is None else done)
 
 
 def _mapped(term: Term, change: Callable[[Term], Term | None], done: dict[Term, Term]) -> Term:
@@ -321,9 +332,9 @@ def _rebuilt(term: Term, change: Callable[[Term], Term | None], done: dict[Term,
     return term
 
 
-def mapped_item(item: Item, change: Callable[[Term], Term | None]) -> Item:
-    """The item with parts of its terms replaced."""
-    return _mapped_item(item, change, {})
+def mapped_item(item: Item, change: Callable[[Term], Term | None], done: dict[Term, Term] | None = None) -> Item:
+    """The item with parts of its terms replaced, as `mapped` does."""
+    return _mapped_item(item, change, {} if done is None else done)
 
 
 def _mapped_item(item: Item, change: Callable[[Term], Term | None], done: dict[Term, Term]) -> Item:

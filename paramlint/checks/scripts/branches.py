@@ -12,7 +12,7 @@ from paramlint.source.point import Point
 from paramlint.source.prove import possible
 from paramlint.source.script import Branch, SymbolicGroup
 from paramlint.source.search import Search
-from paramlint.source.terms import FALSE, Binder, Const, Item, Op, Root, Span, Term, Var, binders, both, walk
+from paramlint.source.terms import FALSE, Binder, Const, Item, Op, Root, Span, Term, Var, binders, both, parts, walk
 from paramlint.source.universe import universe
 
 #: How the names end of parameters that have one dimension in every model.
@@ -126,8 +126,7 @@ def _shaped(read: Read) -> set[Binder]:
     tests += [i.when for c in read.build.constructions for g in c.groups for i in g.items]
     return {
         b
-        for test in tests
-        for t in walk(test)
+        for t in parts(*tests)
         if isinstance(t, Op) and t.op == "attr:ndim"
         for b in binders(t)
         if b.kind == "parameter"

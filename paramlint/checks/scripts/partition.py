@@ -19,6 +19,8 @@ from paramlint.source.witness import Witness, describe, spelled
 
 def check(ctx: ScriptContext) -> Iterator[Finding]:
     for read in ctx.unknown:
+        if read.stopped:
+            continue  # what was not read may be the rest
         said: set[Span | str | None] = set()
         for way in ctx.ways(read):
             for finding in _way(ctx, read, way):

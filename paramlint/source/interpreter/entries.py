@@ -14,7 +14,7 @@ from paramlint.source.interpreter.project import File, Project, concerns
 from paramlint.source.interpreter.reader import Frame, Reader, TooMuch
 from paramlint.source.interpreter.values import Function, Made, Place, Row, Scope, Value
 from paramlint.source.script import Branch, Build, Collected, Construction, Needle, Walks
-from paramlint.source.terms import Opaque, mapped, mapped_item
+from paramlint.source.terms import Opaque, Term, mapped, mapped_item
 
 #: How many ways to call a function are followed.
 _CALLERS = 4
@@ -141,6 +141,7 @@ def _entry(
         return None
     by = roots.change(given, r.names, _module(owner))
     constructions = roots.rooted(given, by)
+    done: dict[Term, Term] = {}
     name = getattr(node, "name", "")
     first = file.tree.body[0] if file.tree.body else file.tree
     span = file.span(first if node is file.tree else node)
@@ -149,11 +150,15 @@ def _entry(
     return Read(
         build,
         r.inlined,
-        [replace(n, within=mapped(n.within, by), when=mapped(n.when, by)) for n in r.needles],
-        [replace(b, test=mapped(b.test, by), when=mapped(b.when, by)) for b in r.branches],
+        [replace(n, within=mapped(n.within, by, done), when=mapped(n.when, by, done)) for n in r.needles],
+        [replace(b, test=mapped(b.test, by, done), when=mapped(b.when, by, done)) for b in r.branches],
         r.walks,
         [
-            replace(c, items=tuple(mapped_item(i, by) for i in c.items), given=tuple(mapped(g, by) for g in c.given))
+            replace(
+                c,
+                items=tuple(mapped_item(i, by, done) for i in c.items),
+                given=tuple(mapped(g, by, done) for g in c.given),
+            )
             for c in lists
         ],
         node,
