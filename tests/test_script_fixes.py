@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import io
 import tokenize
 from collections import Counter
@@ -38,10 +37,9 @@ def comments(text: str) -> Counter[str]:
 
 
 def loaded(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    # Not imported: bytecode of the text before, as long and of the same second, would be taken for this one's.
+    module = ModuleType(path.stem)
+    exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), module.__dict__)
     return module
 
 

