@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import field, replace
 from typing import Union
 
 from paramlint.record import dataclass
 from paramlint.source.script import OptimizerClass
-from paramlint.source.terms import TRUE, Binder, Const, Item, Span, Term, Test, both, conjuncts, mapped
+from paramlint.source.terms import TRUE, Binder, Item, Span, Term, Test, both, conjuncts, mapped
 
 
 @dataclass(frozen=True)
@@ -224,19 +224,6 @@ def moved(place: Place, change: Callable[[Term], Term | None]) -> Place:
     )
 
 
-def terms(value: Value) -> Iterator[Term]:
-    """The terms that a value is made of, one by one."""
-    if isinstance(value, Term):
-        yield value
-    elif isinstance(value, Row):
-        for v in value.values:
-            yield from terms(v)
-    elif isinstance(value, Phi):
-        yield value.when
-        yield from terms(value.then)
-        yield from terms(value.otherwise)
-
-
 def items(bag: Bag | Table) -> tuple[Item, ...]:
     """The entries of a collection that are terms, relative to where it was made."""
     found = []
@@ -246,7 +233,3 @@ def items(bag: Bag | Table) -> tuple[Item, ...]:
             binders, when, tests = relative(e.place, bag.made)
             found.append(Item(what, binders, when, tests, e.place.span))
     return tuple(found)
-
-
-def is_const(value: Value) -> bool:
-    return isinstance(value, Const)
