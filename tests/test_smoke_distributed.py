@@ -240,7 +240,9 @@ def test_a_rank_that_dies_is_named(net: str) -> None:
 def test_ctrl_c_leaves_no_process(net: str, tmp_path: Path) -> None:
     here = Path(__file__).parent
     script = (
-        f"import sys; sys.path.insert(0, {str(here)!r}); from test_smoke_distributed import checks\n"
+        "import signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell runs in the background\n"
+        f"sys.path.insert(0, {str(here)!r})\nfrom test_smoke_distributed import checks\n"
         f"if __name__ == '__main__': checks('{net}:build', optimizers=('{net}:waiting',), modes=('ddp',))"
     )
     environment = {**os.environ, "TMPDIR": str(tmp_path / "tmp")}
