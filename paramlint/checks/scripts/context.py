@@ -75,7 +75,11 @@ class ScriptContext:
     @property
     def unknown(self) -> Iterator[Read]:
         """The entries whose groups are not known parameter by parameter: of these, source alone has to tell."""
-        return (read for read in self.reads if not 0 < len(self.proposals(read)) < SCENARIOS)
+        return (read for read in self.reads if not self._is_known(read))
+
+    def _is_known(self, read: Read) -> bool:
+        made = self.proposals(read)
+        return 0 < len(made) < SCENARIOS and not any(p.unread for p in made)
 
     def profile(self, c: Construction) -> Profile | None:
         return self.known.profiles.get(c.made.profile) if c.made is not None and c.made.profile else None
