@@ -19,8 +19,6 @@ from paramlint.source.prove import Verdict, branches, partition, possible
 from paramlint.source.script import Construction, SymbolicGroup
 from paramlint.source.terms import TRUE, Const, Span, Term, both, negated, size
 
-#: So many results of a script's settings are looked at; where there are more, not all are.
-SCENARIOS = 16
 #: Conditions longer than this, in terms, are not taken apart.
 _LONG = 400
 #: Keys by which groups say what they are for, where no profile tells.
@@ -79,7 +77,12 @@ class ScriptContext:
 
     def _is_known(self, read: Read) -> bool:
         made = self.proposals(read)
-        return 0 < len(made) < SCENARIOS and not any(p.unread for p in made)
+        if not made:
+            return False
+        from paramlint.source.proposed import SCENARIOS
+
+        # Where there are as many as are looked at, there may be others.
+        return len(made) < SCENARIOS and not any(p.unread for p in made)
 
     def profile(self, c: Construction) -> Profile | None:
         return self.known.profiles.get(c.made.profile) if c.made is not None and c.made.profile else None

@@ -514,12 +514,3 @@ def _bind(
         taken = {*names, *(a.arg for a in args.kwonlyargs)}
         table.entries += [Entry(v, r.place, Const(k)) for k, v in named.items() if k not in taken]
         scope.names[args.kwarg.arg] = table
-
-
-def looked_up(r: Reader, table: Table, key: Value, node: ast.expr) -> Value:
-    """`table[key]`."""
-    return collections.looked_up(r, table, key, node)
-
-
-def updated(r: Reader, table: Table, more: Value, node: ast.expr) -> None:
-    collections.updated(r, table, more, node)

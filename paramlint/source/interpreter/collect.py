@@ -18,12 +18,10 @@ from paramlint.source.interpreter.values import (
     Row,
     Table,
     Value,
-    beyond,
     relative,
 )
 from paramlint.source.script import Collected, Construction, SymbolicGroup
 from paramlint.source.terms import (
-    FALSE,
     TRUE,
     Attribute,
     Binder,
@@ -31,13 +29,10 @@ from paramlint.source.terms import (
     Item,
     Op,
     Opaque,
-    Root,
-    Span,
     Term,
     Var,
     binders,
     both,
-    either,
     negated,
 )
 
@@ -107,7 +102,7 @@ def grouped(value: Value, base: Place) -> Iterator[SymbolicGroup]:
             span=span,
             container=kind,
             unread=tuple(dict.fromkeys(unread)),
-            unordered=_unordered(value),
+            unordered=loops.unordered(value),
             distinct=loops.distinct(value),
         )
 
@@ -178,7 +173,7 @@ def _of_table(table: Table, entry: Entry, base: Place) -> Iterator[SymbolicGroup
         family=family,
         when=TRUE if key is not None else when,
         unread=tuple(dict.fromkeys(unread)),
-        unordered=_unordered(params),
+        unordered=loops.unordered(params),
         distinct=loops.distinct(params) or table.distinct,
     )
 
@@ -225,13 +220,9 @@ def _of_bag(bag: Bag, entry: Entry, base: Place) -> Iterator[SymbolicGroup]:
         container=bag.kind,
         when=when,
         unread=tuple(dict.fromkeys(unread)),
-        unordered=_unordered(bag),
+        unordered=loops.unordered(bag),
         distinct=loops.distinct(bag),
     )
-
-
-def _unordered(value: Value) -> Span | None:
-    return loops.unordered(value)
 
 
 def collected(bags: Iterable[Bag], base: Place) -> Iterator[Collected]:
@@ -283,6 +274,3 @@ def _text(value: Value) -> str:
     if isinstance(value, Term):
         return "something that is not known to be a parameter"
     return "something that cannot be read"
-
-
-__all__ = ["FALSE", "Root", "beyond", "construction", "either", "grouped", "is_parameter"]

@@ -7,7 +7,7 @@ import builtins
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from paramlint.source.interpreter import calls, folding, loops
+from paramlint.source.interpreter import calls, collections, folding, loops
 from paramlint.source.interpreter.values import (
     Bag,
     Bound,
@@ -43,6 +43,7 @@ from paramlint.source.terms import (
     is_condition,
     mapped,
     negated,
+    variables,
     walk,
 )
 
@@ -211,7 +212,7 @@ def subscript(r: Reader, of: Value, index: ast.expr, node: ast.expr) -> Value:
         return r.merge(of.when, subscript(r, of.then, index, node), subscript(r, of.otherwise, index, node))
     at = _index(r, index)
     if isinstance(of, Table):
-        return calls.looked_up(r, of, at, node)
+        return collections.looked_up(r, of, at, node)
     values = of.values if isinstance(of, Row) else of.plain() if isinstance(of, Bag) else None
     if values is not None and isinstance(at, Const):
         if isinstance(at.value, int) and -len(values) <= at.value < len(values):
@@ -275,7 +276,7 @@ def _dict(r: Reader, node: ast.Dict) -> Value:
     table = r.table(node)
     for key, element in zip(node.keys, node.values, strict=True):
         if key is None:
-            calls.updated(r, table, r.value(element), element)
+            collections.updated(r, table, r.value(element), element)
         else:
             table.entries.append(Entry(r.value(element), r.at(element), r.value(key)))
     return table
@@ -468,7 +469,7 @@ def contains(r: Reader, element: Value, collection: Value, node: ast.expr) -> Te
         return either(*(_equal(r, "is", element, v, node) for v in collection.values))
     if isinstance(collection, (Bag, Table)) and isinstance(element, Term):
         if isinstance(collection, Table) and binders(element) and any(e.key == element for e in collection.entries):
-            return Opaque(f"{r.text(node)} (met before)", tuple(_vars(element)))
+            return Opaque(f"{r.text(node)} (met before)", variables(element))
         found = member(element, items(collection))
         if collection.unread:
             found = either(found, Opaque(r.text(node), (element,), collection.unread[0]))
@@ -477,10 +478,6 @@ def contains(r: Reader, element: Value, collection: Value, node: ast.expr) -> Te
         needle(r, "in", element, collection, node)
         return folding.operation("in", (element, collection))
     return r.opaque(node, [element, collection])
-
-
-def _vars(term: Term) -> list[Term]:
-    return list(dict.fromkeys(t for t in walk(term) if isinstance(t, Var)))
 
 
 def member(element: Term, among: Sequence[Item]) -> Term:
@@ -537,6 +534,3 @@ def tests(r: Reader, node: ast.expr, holds: bool) -> tuple[Test, ...]:
     if term is None:
         return ()
     return (Test(term if holds else negated(term), r.span(node)),)
-
-
-__all__: list[str] = ["attribute", "condition", "contains", "member", "subscript", "tests", "truth", "value"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,6 @@ from paramlint.source.interpreter import expressions, folding, statements
 from paramlint.source.interpreter.values import (
     Bag,
     Entry,
-    Known,
     Phi,
     Place,
     Row,
@@ -21,7 +20,6 @@ from paramlint.source.interpreter.values import (
     Value,
     beyond,
     changed,
-    items,
     moved,
     relative,
 )
@@ -390,6 +388,3 @@ def modules(r: Reader, of: Value, kind: str, node: ast.Call, *, named: bool) -> 
     b = r.binder(kind, module)
     value: Value = Row((Var(b, "name"), Var(b, "value"))) if named else Var(b, "value")
     return iterator(r, b, value, node)
-
-
-__all__: list[str] = ["Iterator", "Known", "items"]

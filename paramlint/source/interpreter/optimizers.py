@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import re
 from dataclasses import replace
-from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 from paramlint.codegen.find_optimizer import TORCH
@@ -35,29 +34,25 @@ _MUON = ("muon_params", "muon_param_groups", "muon_parameters")
 _ADAM = ("adamw_params", "adam_params", "adamw_param_groups", "other_params", "aux_params")
 
 
-@cache
-def _classes(known: int) -> dict[str, tuple[str, str | None]]:
-    return {}
-
-
 def names(known: Knowledge) -> dict[str, tuple[str, str | None]]:
     """The qualified names of all optimizers that are known: the name each goes by, and its profile."""
-    table = _classes(id(known))
-    if not table:
-        for profile in known.profiles.values():
-            for name in (*profile.imports, *profile.classes):
-                table.setdefault(name, (name, profile.name))
-        for name in TORCH:
-            canonical = f"torch.optim.{name}"
-            profile_name = {"AdamW": "adamw", "Adam": "adam", "SGD": "sgd", "Muon": "torch-muon"}.get(name)
-            for spelt in (canonical, f"torch.optim.{name.lower()}.{name}"):
-                table[spelt] = (canonical, profile_name)
+    table: dict[str, tuple[str, str | None]] = {}
+    for profile in known.profiles.values():
+        for name in (*profile.imports, *profile.classes):
+            table.setdefault(name, (name, profile.name))
+    for name in TORCH:
+        canonical = f"torch.optim.{name}"
+        profile_name = {"AdamW": "adamw", "Adam": "adam", "SGD": "sgd", "Muon": "torch-muon"}.get(name)
+        for spelt in (canonical, f"torch.optim.{name.lower()}.{name}"):
+            table[spelt] = (canonical, profile_name)
     return table
 
 
 def known(r: Reader, name: str) -> OptimizerClass | None:
     """The optimizer of a qualified name that some profile or torch has, unless the project has its own there."""
-    found = names(r.known).get(name)
+    if r.project.optimizers is None:
+        r.project.optimizers = names(r.known)
+    found = r.project.optimizers.get(name)
     if found is None:
         return None
     if not name.startswith("torch.") and r.project.member(Known(name, r.file.path), r) is not None:

@@ -140,6 +140,8 @@ class Project:
         self._scopes: dict[int, Scope] = {}
         self._reading: set[tuple[int, str]] = set()
         self._modules: dict[tuple[str, Path], File | None] = {}
+        #: The optimizers that are known, by qualified name, once they have been asked for.
+        self.optimizers: dict[str, tuple[str, str | None]] | None = None
         #: What was found out of functions: whether they are worth following, what they name children of modules, and
         #: whether they are generators; and of loops, by the first statement in them: the names that they set.
         self.matters: dict[ast.AST, bool] = {}
@@ -349,6 +351,3 @@ def _parsed(place: Path, data: bytes) -> File | None:
             return File(str(place), text, ast.parse(text), place)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-
-
-__all__ = ["File", "Project"]

@@ -28,7 +28,6 @@ from paramlint.source.interpreter.values import (
 from paramlint.source.script import Branch, Needle, RuntimeCheck, Walks
 from paramlint.source.terms import (
     FALSE,
-    TRUE,
     Binder,
     Const,
     Opaque,
@@ -40,7 +39,6 @@ from paramlint.source.terms import (
     chosen,
     conjuncts,
     either,
-    negated,
     size,
     small,
     variables,
@@ -279,6 +277,3 @@ def fallen(before: Term, one: Term, other: Term, entered: tuple[Term, Term]) -> 
     common = [c for c in conjuncts(one) if c in conjuncts(other)]
     apart = either(beyond(one, both(*common)), beyond(other, both(*common)))
     return both(*common) if size(apart) > _LONG else both(*common, apart)
-
-
-__all__ = ["FALSE", "TRUE", "Frame", "Loop", "Reader", "TooMuch", "fallen", "negated"]

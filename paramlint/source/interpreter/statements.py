@@ -22,7 +22,7 @@ from paramlint.source.interpreter.values import (
 )
 from paramlint.source.script import Branch, RuntimeCheck
 from paramlint.source.statements import every
-from paramlint.source.terms import FALSE, TRUE, Attribute, Const, Op, Opaque, Term, Var, binders, both, either, negated
+from paramlint.source.terms import FALSE, TRUE, Const, Op, Opaque, Term, Var, binders, both, either, negated
 
 if TYPE_CHECKING:
     from paramlint.source.interpreter.reader import Reader
@@ -373,12 +373,8 @@ def _checked(r: Reader, test: ast.expr, node: ast.Assert) -> None:
     """An assertion: what it says holds from here on, where it speaks of settings."""
     when = expressions.condition(r, test)
     _guard(r, test, node)
-    if not any(isinstance(t, Const) for t in (when,)) and not _of_parameters(when):
+    if not isinstance(when, Const) and not binders(when):
         r.place = replace(r.place, when=both(r.place.when, when))
-
-
-def _of_parameters(term: Term) -> bool:
-    return bool(binders(term))
 
 
 def _guard(r: Reader, test: ast.expr, node: ast.stmt) -> None:
@@ -485,6 +481,3 @@ def _stored(r: Reader, body: Sequence[ast.stmt]) -> list[str]:
         names = [n.id for n in inside if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
         r.project.stored[body[0]] = list(dict.fromkeys(names))
     return r.project.stored[body[0]]
-
-
-__all__ = ["Attribute", "assign", "calls", "imported", "run"]
