@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from paramlint.source.interpreter import calls, collections, expressions, folding, loops
+from paramlint.source.interpreter import calls, collections, conditions, expressions, folding, loops
 from paramlint.source.interpreter.values import Bag, Class, Entry, Function, Known, Phi, Row, Table, Value
 from paramlint.source.terms import Attribute, Const, Op, Opaque, Term, Var, chosen, either
 
@@ -205,12 +205,12 @@ def _filtered(r: Reader, function: Value, over: Value, node: ast.Call) -> Value:
     for turn in loops.turns(r, over, node):
         with r.under(turn.when, turn.tests, turn.binders):
             if isinstance(function, Function):
-                when = expressions.truth(r, r.apply(function, [turn.value], {}, node), node)
+                when = conditions.truth(r, r.apply(function, [turn.value], {}, node), node)
             elif function == Const(None):
-                when = expressions.truth(r, turn.value, node)
+                when = conditions.truth(r, turn.value, node)
             else:
                 when = r.opaque(node, [turn.value])
-            with r.under(when, expressions.tests(r, function.node.body, True) if _lambda(function) else ()):  # type: ignore[union-attr, arg-type]
+            with r.under(when, conditions.tests(r, function.node.body, True) if _lambda(function) else ()):  # type: ignore[union-attr, arg-type]
                 bag.entries.append(Entry(turn.value, r.at(node)))
     return bag
 

@@ -8,7 +8,7 @@ from dataclasses import field
 from typing import TYPE_CHECKING
 
 from paramlint.record import dataclass
-from paramlint.source.interpreter import builtin, collections, expressions, folding, loops, optimizers
+from paramlint.source.interpreter import builtin, collections, conditions, expressions, folding, loops, optimizers
 from paramlint.source.interpreter.project import concerns
 from paramlint.source.interpreter.values import (
     Bag,
@@ -329,7 +329,7 @@ def _text(r: Reader, of: Term, name: str, args: tuple[Term, ...], node: ast.Call
     if name in ("startswith", "endswith") and len(args) == 1 and isinstance(args[0], Const):
         sought = args[0].value
         for one in sought if isinstance(sought, tuple) else (sought,):
-            expressions.needle(r, f"method:{name}", Const(one), of, node)
+            conditions.needle(r, f"method:{name}", Const(one), of, node)
         if isinstance(sought, tuple):
             return either(*(folding.operation(f"method:{name}", (of, Const(s))) for s in sought))
     return folding.operation(f"method:{name}", (of, *args))

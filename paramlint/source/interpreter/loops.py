@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from paramlint.record import dataclass
-from paramlint.source.interpreter import expressions, folding, statements
+from paramlint.source.interpreter import conditions, folding, statements
 from paramlint.source.interpreter.values import (
     Bag,
     Entry,
@@ -210,11 +210,11 @@ def _generate(
         tests: tuple[Test, ...] = ()
         for test in first.ifs:
             with r.under(both(*when), tests):
-                asked = expressions.condition(r, test)
+                asked = conditions.condition(r, test)
                 if binders(asked):
                     r.branches.append(Branch(asked, r.place.when, r.span(test)))
                 when.append(asked)
-                tests += expressions.tests(r, test, True)
+                tests += conditions.tests(r, test, True)
         condition = both(*when)
         if condition != FALSE:
             with r.under(condition, tests):
@@ -298,7 +298,7 @@ def intersected(r: Reader, left: Value, right: Value, node: ast.expr, *, keep: b
             bag.unread.append(r.text(node))
             continue
         with r.under(turn.when, turn.tests, turn.binders):
-            inside = expressions.contains(r, turn.value, right, node)
+            inside = conditions.contains(r, turn.value, right, node)
             with r.under(inside if keep else negated(inside)):
                 if r.place.when != FALSE:
                     bag.entries.append(Entry(turn.value, r.at(node)))
@@ -315,7 +315,7 @@ def quantified(r: Reader, over: Value, every: bool, node: ast.expr) -> Term:
     parts: list[Term] = []
     for entry in over.entries:
         binders, when, _ = relative(entry.place, over.made)
-        value = expressions.truth(r, entry.value, node)
+        value = conditions.truth(r, entry.value, node)
         wanted = negated(value) if every else value
         if not binders:
             parts.append(both(when, wanted))
@@ -338,7 +338,7 @@ def _some(wanted: Term, binders: tuple[Binder, ...], when: Term, r: Reader, over
             from paramlint.source.terms import binders as free
 
             if not free(one) & set(binders) and free(other) & set(binders):
-                return expressions.member(one, [Item(other, binders, when)])
+                return conditions.member(one, [Item(other, binders, when)])
     return None
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from paramlint.source.interpreter import calls, expressions, loops
+from paramlint.source.interpreter import calls, conditions, loops
 from paramlint.source.interpreter.values import (
     Bag,
     Class,
@@ -257,11 +257,11 @@ def _if(r: Reader, node: ast.If) -> None:
     if _main(test):
         r.run(node.body)
         return
-    when = expressions.condition(r, test)
+    when = conditions.condition(r, test)
     if any(binders(when)):
         refuses = all(isinstance(s, ast.Raise) for s in node.body)
         r.branches.append(Branch(when, r.place.when, r.span(test), not refuses))
-    holds, fails = expressions.tests(r, test, True), expressions.tests(r, test, False)
+    holds, fails = conditions.tests(r, test, True), conditions.tests(r, test, False)
     if when != FALSE and all(isinstance(s, ast.Raise) for s in node.body) and len(node.body) == 1:
         _guard(r, test, node)
     _branch(
@@ -332,7 +332,7 @@ def _match(r: Reader, subject: ast.expr, cases: Sequence[ast.match_case]) -> Non
     first, *rest = cases
     when = _matches(r, held, first.pattern, subject)
     if first.guard is not None:
-        when = both(when, expressions.condition(r, first.guard))
+        when = both(when, conditions.condition(r, first.guard))
     _branch(r, when, lambda: r.run(first.body), lambda: _match(r, subject, rest))
 
 
@@ -340,7 +340,7 @@ def _matches(r: Reader, held: Value, pattern: ast.pattern, subject: ast.expr) ->
     match pattern:
         case ast.MatchValue(value=value):
             node = ast.copy_location(ast.Compare(subject, [ast.Eq()], [value]), subject)
-            return expressions.condition(r, node)
+            return conditions.condition(r, node)
         case ast.MatchSingleton(value=constant):
             return Op("is", (held, Const(constant))) if isinstance(held, Term) else FALSE
         case ast.MatchAs(pattern=None):
@@ -371,7 +371,7 @@ def _try(
 
 def _checked(r: Reader, test: ast.expr, node: ast.Assert) -> None:
     """An assertion: what it says holds from here on, where it speaks of settings."""
-    when = expressions.condition(r, test)
+    when = conditions.condition(r, test)
     _guard(r, test, node)
     if not isinstance(when, Const) and not binders(when):
         r.place = replace(r.place, when=both(r.place.when, when))
