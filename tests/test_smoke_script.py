@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -69,12 +70,12 @@ def inventory(example):
     return paramlint.inspect(__import__(example).build(**SIZES[example]))
 
 
-def write(folder: Path, example, optimizer, change=lambda text: text):
+def write(folder: Path, example, optimizer, change=lambda text: text, examples: Path | str = ROOT / "examples"):
     """The module and the script for one example, and the script's path."""
     folder.mkdir(parents=True, exist_ok=True)
     profile, known = KNOWN.profile(optimizer), inventory(example)
     plan = planning.plan(known, KNOWN, optimizer)
-    target = f"{ROOT / 'examples' / example}.py:build"
+    target = f"{examples}/{example}.py:build"
     (folder / "groups.py").write_text(change(generate(plan, known, profile)))
     script = folder / "groups_smoke.py"
     script.write_text(smoke_script(plan, known, target, SIZES[example], "groups", profile=profile, folder=folder))
@@ -208,10 +209,12 @@ FORMS = [
 ]
 
 
-def test_scripts_are_formatted_and_typed(tmp_path):
+def test_scripts_are_formatted_and_typed(tmp_path, monkeypatch):
     scripts = []
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")  # near, so that no line is as long as a path
+    monkeypatch.chdir(tmp_path)
     for example, optimizer in FORMS:
-        text = write(tmp_path / example / optimizer, example, optimizer).read_text()
+        text = write(tmp_path / example / optimizer, example, optimizer, examples="examples").read_text()
         scripts.append(tmp_path / f"{example}_{optimizer.replace('-', '_')}.py")
         scripts[-1].write_text(text)
 
@@ -225,10 +228,26 @@ def test_scripts_are_formatted_and_typed(tmp_path):
     clean("mypy", "--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(ROOT / ".mypy_cache"))
 
 
-def test_paths_of_any_length_leave_it_formatted(tmp_path):
+def test_paths_of_any_length_leave_it_formatted(tmp_path, monkeypatch):
+    made = []
+    for length in range(1, 101, 3):
+        folder = tmp_path / ("x" * length)
+        (folder / "package").mkdir(parents=True)
+        (folder / "package/__init__.py").touch()
+        (folder / "config.json").touch()
+        (folder / "model.py").touch()
+        monkeypatch.chdir(folder)
+        for script in (tmp_path, folder):
+            for target in ("model.py:build", "package/__init__.py:a.build", "package:build", "hf:config.json"):
+                made.append(model_function(target, {"width": 8}, "transformers.M", script))
+            made.append(model_function(f"{folder}/model.py:build", {}, "m.M", script))
+    for length in range(1, 101):
+        made.append(model_function(f"{'m' * length}.n:build", {}, "m.M", tmp_path))
+        made.append(model_function("hf:llama", {"depth": 2}, f"{'m' * length}.{'M' * 30}", tmp_path))
+        made.append(model_function("hf:llama", {}, f"m.{'M' * min(length, 65)}", tmp_path))
+        made.append(model_function(f"timm:{'v' * length}", {"depth": 2}, "m.M", tmp_path))
     script = tmp_path / "lengths.py"
-    targets = [f"{'x' * length}.py:build" for length in range(1, 40)]
-    script.write_text("\n\n\n".join(model_function(t, {}, "m.M", tmp_path) for t in targets) + "\n")
+    script.write_text("\n\n\n".join(made) + "\n")
     command = [sys.executable, "-m", "ruff", "format", "--isolated", "--diff", "--line-length", "88", script]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout

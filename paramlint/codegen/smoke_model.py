@@ -51,7 +51,7 @@ def _python(target: Target, kwargs: Mapping[str, Plain], folder: Path) -> list[s
         path = Path(target.source).expanduser().resolve()
         root, name = _package(path)
         if root is None:
-            making = _assigned("module = ", "load(", [_place(path, folder)])
+            making = [_place(path, folder), "module = load(path)"]
             called = f"module.{target.attribute}"
         else:
             making = [*_searched(root, folder), _from(name, first), ""]
@@ -79,9 +79,11 @@ def _package(path: Path) -> tuple[Path | None, str]:
 def _hf(target: Target, kwargs: Mapping[str, Plain], model: str, folder: Path) -> list[str]:
     module, _, name = model.rpartition(".")
     path = Path(target.source).expanduser()
-    lines = ["import transformers", f"from {module} import {name}", ""]
+    lines = ["import transformers", _from(module, name, ""), ""]
     if path.exists() or "/" in target.source:
-        where = f"str({_place(path.resolve(), folder)})" if path.exists() else literal(target.source)
+        if path.exists():
+            lines.append(_place(path.resolve(), folder))
+        where = "str(path)" if path.exists() else literal(target.source)
         lines += [
             *_assigned("fields, _ = ", "transformers.PretrainedConfig.get_config_dict(", [where]),
             *(f"fields{keys} = {_json(value)}" for keys, value in _leaves(kwargs)),
@@ -96,8 +98,9 @@ def _hf(target: Target, kwargs: Mapping[str, Plain], model: str, folder: Path) -
         *lines,
         "# A part of a larger model is made from its part of the configuration.",
         "parts = [config, *vars(config).values()]",
-        f"own = next(c for c in parts if isinstance(c, {name}.config_class))",
-        f"model: nn.Module = {name}._from_config(own)",
+        f"model_class = {name}",
+        "own = next(c for c in parts if isinstance(c, model_class.config_class))",
+        "model: nn.Module = model_class._from_config(own)",
         "return model",
     ]
 
@@ -112,21 +115,23 @@ def _leaves(fields: Mapping[str, Any], keys: str = "") -> Iterator[tuple[str, An
 
 
 def _place(path: Path, folder: Path) -> str:
-    """An expression for a path: from where the script lies."""
+    """The statement that names a path: from where the script lies."""
     try:
         relative = Path(os.path.relpath(path, folder.resolve())).as_posix()
     except ValueError:  # on another drive
-        return f"Path({literal(path.as_posix())})"
-    return "HERE" if relative == "." else f"HERE / {literal(relative)}"
+        relative = path.as_posix()  # joined to `HERE`, it stands for itself
+    return "path = HERE" if relative == "." else "\n".join(_assigned("path = ", "HERE.joinpath(", [literal(relative)]))
 
 
 def _searched(path: Path, folder: Path) -> list[str]:
     """Statements that let a script import what lies in a folder."""
-    return _assigned("", "sys.path.insert(", ["0", f"str({_place(path, folder)})"])
+    return [_place(path, folder), "sys.path.insert(0, str(path))"]
 
 
-def _from(module: str, name: str) -> str:
-    return f"from {module} import {name}{_MAY_BE_ABSENT}"
+def _from(module: str, name: str, remark: str = _MAY_BE_ABSENT) -> str:
+    """An import of one name. To the formatter, a remark that is for tools has no width."""
+    line = f"from {module} import {name}"
+    return f"{line}{remark}" if 4 + len(line) <= WIDTH else f"from {module} import ({remark}\n    {name},\n)"
 
 
 def _keywords(kwargs: Mapping[str, Plain]) -> list[str]:
