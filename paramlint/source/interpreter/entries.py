@@ -8,7 +8,7 @@ from dataclasses import field, replace
 
 from paramlint.knowledge import Knowledge
 from paramlint.record import dataclass
-from paramlint.source.interpreter import calls, collect, roots
+from paramlint.source.interpreter import collect, functions, roots
 from paramlint.source.interpreter.optimizers import holds
 from paramlint.source.interpreter.project import File, Project, concerns
 from paramlint.source.interpreter.reader import Frame, Reader, TooMuch
@@ -128,7 +128,7 @@ def _entry(
             own = next((n for d in node.decorator_list if (n := ast.unparse(d)) == "staticmethod"), None)
             function = Function(node, module, None if own or owner is None else Opaque("self"), owner)
             with r.inside(file, module, Frame(None)):
-                result = calls.apply(r, function, [], {}, node)
+                result = functions.apply(r, function, [], {}, node)
     except (TooMuch, RecursionError):
         stopped = True
     made = list(r.made)

@@ -7,7 +7,7 @@ import builtins
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from paramlint.source.interpreter import calls, collections, conditions, folding, loops
+from paramlint.source.interpreter import calls, collections, conditions, folding, functions, loops
 from paramlint.source.interpreter.values import (
     Bag,
     Bound,
@@ -139,7 +139,7 @@ def attribute(r: Reader, of: Value, name: str, node: ast.expr) -> Value:
         inner = next((n for n in of.node.body if isinstance(n, ast.Assign) and _assigns(n, name)), None)
         if inner is not None:
             return r.value(inner.value)
-        method = calls.method(r, of.node, name, of.scope)
+        method = functions.method(r, of.node, name, of.scope)
         return method if method is not None else Opaque(f"{of.name}.{name}")
     if isinstance(of, Table) and of.kind == "record" and of.find(Const(name)):
         return of.find(Const(name))[-1].value

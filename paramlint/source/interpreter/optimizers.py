@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from paramlint.codegen.find_optimizer import TORCH
 from paramlint.knowledge import Knowledge
 from paramlint.source.class_facts import optimizer_class
-from paramlint.source.interpreter import calls
+from paramlint.source.interpreter import calls, functions
 from paramlint.source.interpreter.project import File
 from paramlint.source.interpreter.values import Bag, Class, Entry, Known, Made, Phi, Row, Table, Value
 from paramlint.source.script import OptimizerClass
@@ -191,7 +191,7 @@ def construct(r: Reader, optimizer: OptimizerClass, given: Given, node: ast.Call
 
 def _by_name(r: Reader, made: Class, given: Given) -> dict[str, Value]:
     """Positional arguments by the names that the class's constructor has for them."""
-    init = calls.method(r, made.node, "__init__", made.scope)
+    init = functions.method(r, made.node, "__init__", made.scope)
     if init is None:
         return {}
     names = [a.arg for a in (*init.node.args.posonlyargs, *init.node.args.args)][1:]

@@ -10,7 +10,7 @@ from itertools import count
 
 from paramlint.knowledge import Knowledge
 from paramlint.record import dataclass
-from paramlint.source.interpreter import calls, expressions, statements
+from paramlint.source.interpreter import expressions, functions, statements
 from paramlint.source.interpreter.project import File, Project
 from paramlint.source.interpreter.values import (
     Bag,
@@ -121,7 +121,7 @@ class Reader:
             statements.run(self, statement)
 
     def apply(self, function: Function, given: Sequence[Value], named: dict[str, Value], node: ast.AST) -> Value:
-        return calls.apply(self, function, given, named, node)
+        return functions.apply(self, function, given, named, node)
 
     def step(self) -> None:
         self.steps += 1
