@@ -37,7 +37,9 @@ class Group:
     `OptimizerUse.options`). `half` is set where the call itself says who gets the group (Moonlight's two lists, a
     dict keyed "muon" and "adamw"). `container` is the type that held the tensors: "list", "set", "generator", ...
     `unread` are keys that it has with values that are not known: they are not among its options. `where` is what makes
-    the group, in a script.
+    the group, in a script. `rate` is its learning rate up to a factor that all groups of the optimizer share, where a
+    script's settings decide on that; `layered` says that there a decay is raised to a power that depends on the
+    parameter.
     """
 
     index: int
@@ -47,6 +49,8 @@ class Group:
     container: str = "list"
     unread: tuple[str, ...] = ()
     where: Location | None = None
+    rate: float | None = None
+    layered: bool = False
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from paramlint.checks import (
     guess,
     identity,
     in_muon,
+    layer_decay,
     left_to_adam,
     ndim,
     siblings,
@@ -46,6 +47,7 @@ CHECKS: tuple[Callable[[Context], Iterator[Finding]], ...] = (
     contested.check,
     left_to_adam.check,
     transposed.check,
+    layer_decay.check,
     guess.check,
 )
 

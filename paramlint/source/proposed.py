@@ -16,6 +16,7 @@ from paramlint.parameter import Destination, Inventory, Location, Plain
 from paramlint.profile import Profile
 from paramlint.source.evaluate import Bindings, Evaluator
 from paramlint.source.members import Held, Members, plain
+from paramlint.source.rates import Rates
 from paramlint.source.scenarios import Choice, Scenarios
 from paramlint.source.script import Build, Construction, OptimizerClass, SymbolicGroup
 from paramlint.source.terms import Span, Term
@@ -81,6 +82,7 @@ class _Draft:
     options: dict[str, Plain] = field(default_factory=dict)
     unread: dict[str, None] = field(default_factory=dict)
     foreign: bool = False
+    rate: tuple[float | None, bool] = (None, False)
 
 
 @dataclass
@@ -129,7 +131,8 @@ class _Maker:
             return None
         if construction.unread:
             self.unread |= self.evaluator.tree.names()
-        drafts = self._drafts(construction.groups, there is True)
+        rates = Rates(self.evaluator, construction.groups, construction.options)
+        drafts = self._drafts(construction.groups, there is True, rates)
         if there is UNKNOWN:
             return None
         kept = [d for d in drafts if d.members or not d.foreign]
@@ -178,11 +181,13 @@ class _Maker:
             container=first.container,
             unread=tuple(draft.unread),
             where=_location(first.span, self.members.label) if first.span else None,
+            rate=draft.rate[0],
+            layered=draft.rate[1],
         )
 
     # Groups
 
-    def _drafts(self, groups: Iterable[SymbolicGroup], certain: bool) -> list[_Draft]:
+    def _drafts(self, groups: Iterable[SymbolicGroup], certain: bool, rates: Rates) -> list[_Draft]:
         """The groups of an optimizer, those of one family with equal keys joined. Where it is not certain that they
         are given, all in them is doubtful."""
         found: list[_Draft] = []
@@ -194,12 +199,12 @@ class _Maker:
             if group.unread:
                 self.unread |= self.evaluator.tree.names()
             if group.key is None:
-                draft = _Draft(group)
+                draft = _Draft(group, rate=rates.of(group))
                 self._fill(draft, group, certain and there is True)
                 if there is True:
                     found.append(draft)
             else:
-                new = self._by_key(group, families, certain and there is True)
+                new = self._by_key(group, families, certain and there is True, rates)
                 found.extend(d for d in new if not any(d is f for f in found))
         return found
 
@@ -214,7 +219,7 @@ class _Maker:
         draft.unread.update(dict.fromkeys(unread))
 
     def _by_key(
-        self, group: SymbolicGroup, families: dict[tuple[int, Hashable], _Draft], certain: bool
+        self, group: SymbolicGroup, families: dict[tuple[int, Hashable], _Draft], certain: bool, rates: Rates
     ) -> list[_Draft]:
         """One group for each value of the key; options may be other for each, and are not known where they differ
         among what is in one."""
@@ -225,9 +230,12 @@ class _Maker:
             place = (family, held.key)
             draft = families.get(place)
             options, unread = self._options(group.options, held.bound)
+            rate = rates.of(group, held.bound)
             if draft is None:
-                draft = families[place] = _Draft(group, options=dict(options))
+                draft = families[place] = _Draft(group, options=dict(options), rate=rate)
             else:
+                if draft.rate != rate:
+                    draft.rate = None, False
                 differ = [k for k in {*draft.options, *options} if draft.options.get(k) != options.get(k)]
                 draft.unread.update(dict.fromkeys(differ))
             draft.unread.update(dict.fromkeys(unread))
