@@ -14,6 +14,7 @@ from paramlint.source.interpreter import (
     expressions,
     folding,
     functions,
+    instances,
     loops,
     optimizers,
 )
@@ -190,7 +191,8 @@ def _instance(r: Reader, made: Class, given: Given, node: ast.Call) -> Value:
         return optimizers.construct(r, optimizer, given, node, made)
     if any(isinstance(base, ast.Name) and base.id in ("dict", "list") for base in made.node.bases):
         return r.opaque(node, given.all())
-    return unknown(r, given, node, made.name)
+    held = unknown(r, given, node, made.name)
+    return instances.made(r, held, made) if isinstance(held, Term) else held
 
 
 def _is_record(node: ast.ClassDef) -> bool:
@@ -336,8 +338,9 @@ def _text(r: Reader, of: Term, name: str, args: tuple[Term, ...], node: ast.Call
 
 
 def _own(r: Reader, of: Term, name: str) -> Function | None:
-    """A method of the object whose method is being read."""
+    """A method of the object whose method is being read, or of another whose class is known."""
     function = r.frame.function
-    if function is None or function.owner is None or function.self != of:
-        return None
-    return functions.method(r, function.owner, name, function.scope, of)
+    if function is not None and function.owner is not None and function.self == of:
+        return functions.method(r, function.owner, name, function.scope, of)
+    own = instances.class_of(r, of)
+    return functions.method(r, own.node, name, own.scope, of) if own is not None else None

@@ -8,7 +8,7 @@ from dataclasses import field, replace
 
 from paramlint.knowledge import Knowledge
 from paramlint.record import dataclass
-from paramlint.source.interpreter import collect, functions, roots
+from paramlint.source.interpreter import collect, functions, instances, roots
 from paramlint.source.interpreter.optimizers import holds
 from paramlint.source.interpreter.project import File, Project, concerns
 from paramlint.source.interpreter.reader import Frame, Reader, TooMuch
@@ -181,14 +181,7 @@ def _of_optimizer(owner: ast.ClassDef | None) -> bool:
 
 
 def _module(owner: ast.ClassDef | None) -> bool:
-    """Whether a class is a module by its bases' names; Lightning's are."""
-    if owner is None:
-        return False
-    bases = [ast.unparse(b) for b in owner.bases]
-    methods = {n.name for n in owner.body if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))}
-    return any(b.rpartition(".")[2].endswith(("Module", "Model", "PreTrainedModel")) for b in bases) or (
-        "forward" in methods
-    )
+    return owner is not None and instances.is_module(owner)
 
 
 def _given_back(r: Reader, result: Value, node: ast.AST) -> list[Made]:

@@ -6,9 +6,7 @@ import ast
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from paramlint.source.interpreter import (
-    calls,
-)
+from paramlint.source.interpreter import calls, instances
 from paramlint.source.interpreter.project import concerns
 from paramlint.source.interpreter.values import (
     Bag,
@@ -180,6 +178,7 @@ def _bind(
         values = [function.self, *values]
     defaults = dict(zip(reversed(names), reversed(args.defaults), strict=False))
     defaults |= {a.arg: d for a, d in zip(args.kwonlyargs, args.kw_defaults, strict=True) if d is not None}
+    annotations = {a.arg: a.annotation for a in (*_parameters(function), *args.kwonlyargs)}
     for i, name in enumerate([*names, *(a.arg for a in args.kwonlyargs)]):
         if i < min(len(values), len(names)):
             scope.names[name] = values[i]
@@ -195,7 +194,7 @@ def _bind(
             if entry and isinstance(defaults[name], ast.Constant):
                 scope.settings.add(name)
         else:
-            scope.names[name] = Opaque(name)
+            scope.names[name] = instances.annotated(r, Opaque(name), annotations.get(name), function.scope)
     if args.vararg is not None:
         scope.names[args.vararg.arg] = Row(tuple(values[len(names) :]))
     if args.kwarg is not None:

@@ -14,6 +14,7 @@ from paramlint.source.interpreter import expressions, functions, statements
 from paramlint.source.interpreter.project import File, Project
 from paramlint.source.interpreter.values import (
     Bag,
+    Class,
     Entry,
     Function,
     Made,
@@ -88,6 +89,7 @@ class Reader:
         self.scope = Scope(file)
         self.place = Place()
         self.attributes: dict[tuple[Term, str], Value] = {}
+        self.instances: dict[Term, Class] = {}
         self.tags: list[tuple[Binder, str, Value, Place]] = []
         self.made: list[Made] = []
         self.bags: list[Bag] = []
