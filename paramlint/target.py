@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Literal
 
 from paramlint.errors import ParamlintError
@@ -106,6 +107,9 @@ def _hf(text: str, rest: str) -> Target:
 
 
 def _no_attribute(given: str, text: str) -> ParamlintError:
+    missing = not os.path.exists(text)
+    if missing and "/" in text and given == text:
+        return ParamlintError("no such file or folder", where=given, hint=f"a target is {FORMS}, a script or a folder")
     if _looks_like_file(text):
         return ParamlintError(
             "names a file, not a model in it", where=given, hint=f"{text}:<name of a function, class or model>"
@@ -113,5 +117,6 @@ def _no_attribute(given: str, text: str) -> ParamlintError:
     if text and all(part.isidentifier() for part in text.split(".")):
         module, _, attribute = text.rpartition(".")
         hint = f"did you mean {module}:{attribute}?" if module else f"a target is {FORMS}"
-        return ParamlintError("names no attribute", where=given, hint=hint)
+        message = f"names no attribute{', and no file or folder' if missing and given == text else ''}"
+        return ParamlintError(message, where=given, hint=hint)
     return ParamlintError("is not a target", where=given or "''", hint=f"a target is {FORMS}")

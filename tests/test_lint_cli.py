@@ -61,7 +61,7 @@ def test_findings_are_one_and_on_stdout(here: Path) -> None:
         "   | ^^^^^^^^^^^^^^ warning\n"
         "  help: do not flag it\n"
         "\n"
-        "Found 1 error, 1 warning in 2 files\n"
+        "Found 1 error, 1 warning in 1 of 2 files\n"
         "`paramlint explain PML607` says more.\n"
     )
 
@@ -267,6 +267,8 @@ def test_diff_shows_and_changes_nothing() -> None:
     )
     assert result.stderr == "note: would fix 1 finding in 1 file\n"
     assert path.read_text() == FIXABLE
+    write("a script.py", FIXABLE)
+    assert invoke("a script.py", "--diff").stdout.startswith("--- a script.py\t\n+++ a script.py\t\n"), "for patch"
     write("train.py", SCRIPT)
     result = invoke("train.py", "--diff")
     assert (result.exit_code, result.stdout, result.stderr) == (0, "", "")
@@ -375,11 +377,11 @@ def test_github_commands_have_the_gravest_first_and_are_escaped() -> None:
     write("a,b:c%.py", 'import torch.optim\nflag("PML605")\nflag("PML607")\nflag(\n    "PML613"\n)\n')
     assert invoke("a,b:c%.py", "--output-format", "github").stdout.splitlines() == [
         "::error title=paramlint PML607 (deprecated-signature),file=a%2Cb%3Ac%25.py,line=3,col=1,endLine=3,endColumn=14"
-        "::flagged as deprecated-signature. do not flag it",
+        "::flagged as deprecated-signature. Do not flag it",
         "::warning title=paramlint PML605 (no-no-grad),file=a%2Cb%3Ac%25.py,line=2,col=1,endLine=2,endColumn=14"
-        "::flagged as no-no-grad. do not flag it",
+        "::flagged as no-no-grad. Do not flag it",
         "::notice title=paramlint PML613 (grad-mutated),file=a%2Cb%3Ac%25.py,line=4,endLine=6"
-        "::flagged as grad-mutated. do not flag it",
+        "::flagged as grad-mutated. Do not flag it",
         "Found 1 error, 1 warning, 1 note in 1 file",
     ]
 
@@ -411,6 +413,15 @@ def test_output_file_takes_every_format(format: str) -> None:
     result = invoke("train.py", "--output-format", format, "-o", "out.txt")
     assert (result.stdout, result.exit_code) == ("", 1)
     assert Path("out.txt").read_text() == to_stdout.stdout != ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names that are no text")
+def test_a_name_that_is_no_text_is_told_in_sarif() -> None:
+    name = os.fsdecode(b"bad\xff.py")
+    write(name)
+    made = json.loads(invoke(name, "--output-format", "sarif").stdout)
+    places = [r["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for r in made["runs"][0]["results"]]
+    assert set(places) == {"bad%FF.py"}
 
 
 # Models

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -220,6 +221,21 @@ def test_folders_are_walked_in_order_and_some_are_skipped() -> None:
 def test_a_skipped_folder_that_is_named_is_walked() -> None:
     tree("build/a.py", ".hidden/b.py")
     assert found("build") == ["build/a.py"] and found(".hidden") == [".hidden/b.py"]
+
+
+def test_a_folder_inside_that_cannot_be_read_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    tree("a.py", "locked/b.py")
+    scan = os.scandir
+
+    def scandir(path: str) -> object:
+        if os.path.basename(path) == "locked":
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    done = check(".")
+    assert done.exit_code == 2 and "error: locked: permission denied" in done.stderr
+    assert "1 file" in done.stdout, "the others are read"
 
 
 def git(*arguments: str) -> None:

@@ -36,7 +36,7 @@ def test_forms(text, kind, source, attribute):
     [
         ("", "is not a target; a target is pkg.module:attribute, path/file.py:attribute, hf:"),
         ("model.py", "model.py: names a file, not a model in it; model.py:<name"),
-        ("pkg.mod.build", "names no attribute; did you mean pkg.mod:build?"),
+        ("pkg.mod.build", "names no attribute, and no file or folder; did you mean pkg.mod:build?"),
         ("pkg:", "names no attribute after the colon"),
         (":build", "names no module before the colon"),
         ("pkg:build()", "names a call; name the callable, pkg:build, and pass arguments with --kwargs"),

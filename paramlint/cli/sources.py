@@ -107,7 +107,8 @@ class _Looking:
         notebooks = []
         for target in targets:
             try:
-                found = [target] if not os.path.isdir(target) else in_folder(target, self.config.sources.left_out)
+                left_out = self.config.sources.left_out
+                found = in_folder(target, left_out, self._fails_inside) if os.path.isdir(target) else [target]
             except OSError as e:
                 self._fails(target, e)
                 continue
@@ -207,6 +208,9 @@ class _Looking:
         error = ParamlintError((e.strerror or str(e)).lower(), where=path)
         report(error)
         self.failures[path] = error
+
+    def _fails_inside(self, e: OSError) -> None:
+        self._fails(_shown(str(e.filename)), e)
 
     # The model that a script is for
 

@@ -55,8 +55,10 @@ def replace_file(path: Path, new_text: str) -> None:
 
 
 def diff(old: str, new: str, path: str | Path) -> str:
-    """A unified diff, "" where nothing changed. Lines keep their ends, as those of `git diff` do."""
-    changed = difflib.unified_diff(lines(old), lines(new), str(path), str(path))
+    """A unified diff, "" where nothing changed. Lines keep their ends, as those of `git diff` do, and a name with a
+    space is ended by a tab, as `patch` needs it."""
+    name = f"{path}\t" if " " in str(path) else str(path)
+    changed = difflib.unified_diff(lines(old), lines(new), name, name)
     return "".join(x if x.endswith(("\n", "\r")) else f"{x}\n\\ No newline at end of file\n" for x in changed)
 
 

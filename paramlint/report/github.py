@@ -36,7 +36,8 @@ def _command(p: Placed) -> str:
         elif p.end is not None:
             properties |= {"endLine": p.end[0]}
     given = ",".join(f"{key}={_property(str(value))}" for key, value in properties.items())
-    return f"::{_COMMANDS[f.severity]} {given}::{_data(f'{p.message}. {f.help}' if f.help else p.message)}"
+    said = f"{p.message}. {f.help[:1].upper()}{f.help[1:]}" if f.help else p.message
+    return f"::{_COMMANDS[f.severity]} {given}::{_data(said)}"
 
 
 def _data(value: str) -> str:

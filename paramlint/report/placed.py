@@ -33,7 +33,8 @@ class Placed:
         patterns = [folded.pattern for folded in fold(self.finding.parameters)]
         more = [f"... and {len(patterns) - LISTED} more"] if len(patterns) > LISTED else []
         names = ", ".join([*patterns[:LISTED], *more])
-        return f"{self.finding.message}: {names}" if names else self.finding.message
+        named = any(f"`{pattern}`" in self.finding.message for pattern in patterns)  # as in what is said of source
+        return f"{self.finding.message}: {names}" if names and not named else self.finding.message
 
 
 def placed(runs: Sequence[Run], files: Files | None) -> Iterator[Placed]:

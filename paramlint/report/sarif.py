@@ -112,7 +112,7 @@ def _artifact(path: str) -> dict[str, str]:
     """Relative to the working folder, which is the root of the checkout where reports are uploaded."""
     if isabs(path) or path.startswith("../"):
         return {"uri": Path(abspath(path)).as_uri()}
-    return {"uri": quote(path), "uriBaseId": _BASE}
+    return {"uri": quote(path, errors="surrogateescape"), "uriBaseId": _BASE}
 
 
 def _invocation(failures: Mapping[str, ParamlintError]) -> dict[str, Any]:

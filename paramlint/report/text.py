@@ -147,7 +147,9 @@ def summary(runs: Sequence[Run], files: Files | None = None) -> Line:
         across = f" of {len(runs)} targets" if len(runs) > 1 else ""
         seen.append(f"{counted(len(parameters), 'parameter')} ({short(sum(p.numel for p in parameters))}){across}")
     if files is not None:
-        seen.append(counted(files.read, "file"))
+        told = sum(bool(run.findings or run.fixed) for run in files.runs)
+        some = f"{told} of " if told and told < files.read and not runs else ""
+        seen.append(f"{some}{counted(files.read, 'file')}")
     size = " and ".join(seen)
     if not any(n for _, n in counts):
         return line(("All checks passed", "help"), f": {size}{_routed(runs)}", hang=4)

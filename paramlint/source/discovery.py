@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import field
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
+from stat import S_ISREG
 
 from paramlint.record import dataclass
 
 #: Folders that are never anybody's sources, besides hidden ones and virtual environments of whatever name.
 SKIPPED = ("venv", "node_modules", "__pycache__", "__pypackages__", "site-packages", "build", "dist")
+
+#: What is told of a folder that cannot be read.
+Failed = Callable[[OSError], None] | None
 
 #: Seconds that git may take to list its files.
 _PATIENCE = 30
@@ -57,22 +61,22 @@ class LeftOut:
         return name in self.names or (self.hidden and name.startswith(".")) or name == ".git"
 
 
-def in_folder(folder: str, left_out: LeftOut) -> list[str]:
+def in_folder(folder: str, left_out: LeftOut, failed: Failed = None) -> list[str]:
     """The Python files in a folder, in the order of their paths, which begin with the folder's as it was given.
 
     Inside a git work tree what git ignores is left out, unless there is nothing else. Links to folders are not
-    followed.
+    followed. `failed` is told of folders inside that cannot be read.
 
     Raises:
         OSError: the folder cannot be read.
     """
     os.scandir(folder).close()
     listed = _listed(folder)
-    found = sorted(set(_kept(folder, listed, left_out))) if listed is not None else []
-    return found or sorted(_walked(folder, left_out))
+    found = sorted(set(_kept(folder, listed, left_out, failed))) if listed is not None else []
+    return found or sorted(_walked(folder, left_out, failed))
 
 
-def _kept(folder: str, listed: Iterable[str], left_out: LeftOut) -> Iterator[str]:
+def _kept(folder: str, listed: Iterable[str], left_out: LeftOut, failed: Failed) -> Iterator[str]:
     @cache
     def skipped(inside: str) -> bool:
         """Whether a folder, by its path in the one that was named, is left out."""
@@ -84,12 +88,23 @@ def _kept(folder: str, listed: Iterable[str], left_out: LeftOut) -> Iterator[str
     for name in listed:
         if name.endswith(".py") and not skipped(name.rpartition("/")[0]):
             path = os.path.normpath(os.path.join(folder, name))
-            if not left_out.patterns.match(path) and os.path.isfile(path):
+            if not left_out.patterns.match(path) and _is_file(path, failed):
                 yield path
 
 
-def _walked(folder: str, left_out: LeftOut) -> Iterator[str]:
-    for place, folders, files in os.walk(folder):
+def _is_file(path: str, failed: Failed) -> bool:
+    try:
+        return S_ISREG(os.stat(path).st_mode)
+    except PermissionError as error:
+        if failed is not None:
+            failed(error)
+    except OSError:
+        pass  # git knows of it, and it is gone
+    return False
+
+
+def _walked(folder: str, left_out: LeftOut, failed: Failed) -> Iterator[str]:
+    for place, folders, files in os.walk(folder, onerror=failed):
         folders[:] = sorted(
             name
             for name in folders
