@@ -10,7 +10,8 @@ from functools import cache
 from typing import Literal
 
 from paramlint.source.imports import Imports, dotted
-from paramlint.source.reaching import callee, reached
+from paramlint.source.reaching import callee, methods, reached
+from paramlint.source.script import FLAGS
 from paramlint.source.statements import every
 
 Kind = Literal["muon", "adam", "routed", "unknown"]
@@ -294,6 +295,38 @@ def group_keys(functions: Sequence[ast.FunctionDef], params: str | None) -> froz
                 case ast.keyword(arg=None, value=of) if _is_group(of, groups):
                     return None
     return frozenset(found) if found else None
+
+
+def flags_asked(node: ast.ClassDef) -> bool:
+    """Whether a method of a class reads a key of groups that says who updates them."""
+    return any(FLAGS & (group_keys([m], _first(m)) or frozenset()) for m in methods(node).values())
+
+
+def _first(function: ast.FunctionDef) -> str | None:
+    return next((a.arg for a in function.args.args[1:2]), None)
+
+
+def steps_groups(node: ast.ClassDef) -> bool:
+    """Whether a class is an optimizer whatever its base is called: it hands on two arguments or more to the constructor
+    of that base, as groups and defaults, and its own step goes through `self.param_groups`."""
+    own = methods(node)
+    return {"__init__", "step"} <= set(own) and _hands_on(own["__init__"]) and _walks_groups(own["step"])
+
+
+def _hands_on(init: ast.FunctionDef) -> bool:
+    for n in every(init):
+        match n:
+            case ast.Call(func=ast.Attribute(value=ast.Call(func=ast.Name(id="super")), attr="__init__")):
+                return len(n.args) + len(n.keywords) >= 2
+    return False
+
+
+def _walks_groups(step: ast.FunctionDef) -> bool:
+    for n in every(step):
+        match n:
+            case ast.For(iter=ast.Attribute(value=ast.Name(id="self"), attr="param_groups")):
+                return True
+    return False
 
 
 def _groups(function: ast.FunctionDef, params: str | None) -> Iterator[str]:

@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import Literal
 
 from paramlint.record import dataclass
-from paramlint.source import certain
+from paramlint.source import certain, in_common
 from paramlint.source.point import Point, truth
 from paramlint.source.script import SymbolicGroup
 from paramlint.source.search import TOO_MANY, Search, is_large
-from paramlint.source.terms import TRUE, Binder, Opaque, Root, Term, both, either, negated, walk
+from paramlint.source.terms import (
+    TRUE,
+    Binder,
+    Item,
+    Member,
+    Opaque,
+    Root,
+    Term,
+    Var,
+    binders,
+    both,
+    either,
+    negated,
+    variables,
+    walk,
+)
 from paramlint.source.universe import membership, met_more_than_once, rewritten, roots, universe
-from paramlint.source.witness import Witness
+from paramlint.source.witness import Witness, reason
 
+#: What vectors are called: biases, and the gains of norms.
+_VECTORS = re.compile(
+    r"(^|[._])bias$|norm\w*\.(weight|gain|scale)$|(^|[._])(ln|bn)\w*\.(weight|gain|scale)$", re.IGNORECASE
+)
 _TIED = "a weight with two names is met twice"
 
 
@@ -127,14 +148,24 @@ class _Case:
         if search.found is None:
             return _unknown(search.open) if search.open else Answer("proved")
         sure = certain.hole(union, self.fixed, search.found) if trained == (True,) else None
-        return Answer("refuted", self._witness(sure or search.found), sure is not None)
+        return Answer("refuted", self._witness(sure or search.found, search.condition), sure is not None)
 
     def overlap(self) -> Answer:
-        pairs = combinations(self.members, 2)
-        answer = self._shared([(a, b) for a, b in pairs])
+        places = combinations(range(len(self.groups)), 2)
+        answer = self._shared([(self.members[a], self.members[b]) for a, b in places if not self._same(a, b)])
+        if answer.state == "proved" and (unkeyed := [i for g in self.groups for i in _unkeyed(g)]):
+            return _unknown(reason(Member(i.value, (i,))) for i in unkeyed)
         if answer.state == "proved" and any(map(met_more_than_once, self.members)):
             return _unknown([_TIED])
         return answer
+
+    def _same(self, one: int, other: int) -> bool:
+        """Whether a parameter that is in two groups is in one: they are of one family, and its key is the same."""
+        a, b = self.groups[one], self.groups[other]
+        if a.family is None or a.family != b.family:
+            return False
+        keys = {k for g in (a, b) for k in _keys(g, self.within)}
+        return len(keys) == 1 and None not in keys
 
     def twice(self) -> Answer:
         pairs = []
@@ -153,13 +184,17 @@ class _Case:
             if search.found is not None:
                 sure = certain.overlap(one, other, self.fixed, search.found)
                 if sure is not None:
-                    return Answer("refuted", self._witness(sure), True)
-                refuted = refuted or Answer("refuted", self._witness(search.found))
+                    return Answer("refuted", self._witness(sure, search.condition), True)
+                refuted = refuted or Answer("refuted", self._witness(search.found, search.condition))
             if TOO_MANY in search.open:
                 break
         return refuted or (_unknown(open) if open else Answer("proved"))
 
-    def _witness(self, point: Point) -> Witness:
+    def _witness(self, point: Point, condition: Term) -> Witness:
+        """The parameter for which a condition holds, with one dimension where its name is that of a vector."""
+        vector = replace(point, ndim=1)
+        if _VECTORS.search(point.name) and truth(condition, vector) is True:
+            point = vector
         held = [
             (g, i)
             for g, group in enumerate(self.groups)
@@ -169,6 +204,24 @@ class _Case:
         settings = tuple(point.values.items())
         groups = tuple(dict.fromkeys(g for g, _ in held))
         return Witness(point.name, point.ndim, point.requires_grad, settings, groups, tuple(held))
+
+
+def _unkeyed(group: SymbolicGroup) -> Iterator[Item]:
+    """What may be in several groups, of those that there are one for each value of a key."""
+    if group.key is not None:
+        yield from (i for i in group.items if in_common.shared(i, group.key) is None)
+
+
+def _keys(group: SymbolicGroup, within: Binder) -> Iterator[tuple[Term, Term] | None]:
+    """The key of a group, said of a parameter in it, and of what that has its name; None where it cannot be."""
+    for item in group.items:
+        key = None if group.key is None else in_common.shared(item, group.key)
+        match item.value:
+            case Var(own, "value") if key is not None and binders(key) == {own}:
+                named = Var(own, "name") in variables(key)
+                yield in_common.renamed(key, {own: within}), own.of if named else within.of
+            case _:
+                yield None
 
 
 def _unknown(reasons: Iterable[str]) -> Answer:

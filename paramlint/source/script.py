@@ -11,7 +11,10 @@ from paramlint.record import dataclass
 from paramlint.source.terms import TRUE, Item, Span, Term
 
 #: Keys by which groups say who updates them.
-_FLAGS = frozenset({"use_muon", "is_muon", "algorithm", "kind", "optim", "type"})
+FLAGS = frozenset(
+    {"use_muon", "is_muon", "algorithm", "algo", "kind", "optim", "optimizer", "opt", "type", "group_type"}
+    | {"use_adam", "use_adamw", "force_adam", "force_adamw", "use_fallback"}
+)
 
 #: What classes of the family are called.
 _FAMILY = ("muon", "dion", "scion", "orthog", "newton", "schulz", "spectral", "msign")
@@ -49,7 +52,8 @@ class OptimizerClass:
     `name` is qualified where imports say so. `profile` is the profile it was recognised as, or the one whose calls look
     like its own, then `assumed`. `kind` says who updates what it is given: "muon" orthogonalises all of it, "adam" all
     elementwise, "routed" decides inside, "unknown" else. `reads` are the keys of groups that its own source reads, None
-    where that was not seen.
+    where that was not seen. It `picks` where its source or what it is given shows that it may tell parameters apart by
+    more than their shape.
     """
 
     name: str
@@ -57,6 +61,7 @@ class OptimizerClass:
     assumed: bool = False
     kind: Literal["muon", "adam", "routed", "unknown"] = "unknown"
     reads: frozenset[str] | None = None
+    picks: bool = False
 
     @property
     def is_muon(self) -> bool:
@@ -66,11 +71,11 @@ class OptimizerClass:
     def by_shape(self, options: Collection[str]) -> bool:
         """Whether a group with these keys is divided by shape alone: nothing that the class reads, and no key, says who
         updates it. A Muon that cannot be read is taken for one."""
-        if self.profile and not self.assumed:
+        if self.picks or (self.profile and not self.assumed):
             return False
         named = self.name.rpartition(".")[2].lower()
         muon = "muon" in named and (self.kind == "routed" or (self.kind == "unknown" and "adam" not in named))
-        return muon and not _FLAGS & {*(self.reads or ()), *options}
+        return muon and not FLAGS & {*(self.reads or ()), *options}
 
 
 @dataclass(frozen=True)

@@ -118,14 +118,17 @@ class Op(Term):
 
 
 @_hashed_once
-@_hashed_once
 @dataclass(frozen=True)
 class Opaque(Term):
-    """What cannot be read: the same text over the same arguments has the same value. `why` says what was in the way."""
+    """What cannot be read: the same text over the same arguments has the same value. `why` says what was in the way.
+
+    `made` is where a call stands that makes something, with the calls that lead there: `Net()` in two places is two.
+    """
 
     text: str
     args: tuple[Term, ...] = ()
     why: str = field(default="", compare=False)
+    made: str = ""
 
 
 @_hashed_once

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 
+from paramlint.source import in_common
 from paramlint.source.script import SymbolicGroup
 from paramlint.source.terms import (
     FALSE,
@@ -34,6 +35,7 @@ from paramlint.source.terms import (
     Var,
     binders,
     both,
+    conjuncts,
     either,
     mapped,
     mapped_item,
@@ -125,6 +127,8 @@ def _of_item(item: Item, within: Binder) -> Term:
     if isinstance(item.value, Op) and item.value.op == "call:id":
         item = replace(item, value=item.value.args[0])
     item = replace(item, when=_fullnames(item.when))
+    without = in_common.alone(item)
+    item = item if without is None else without[0]
     u = Var(within, "value")
     where = path(item.value, within.of)
     if where and not item.binders:
@@ -135,7 +139,20 @@ def _of_item(item: Item, within: Binder) -> Term:
         when = _substituted(item.when, stands)
         if not binders(when) & set(item.binders):
             return both(condition, rewritten(when, within))
-    return Member(u, (_numbered(item),))
+    return both(_own(item, within), Member(u, (_numbered(item),)))
+
+
+def _own(item: Item, within: Binder) -> Term:
+    """What an item with several loops asks of its parameter alone."""
+    if not isinstance(item.value, Var) or binders(item.value) != {item.value.binder}:
+        return TRUE
+    b = item.value.binder
+    place = _place(replace(item, binders=(b,)), within)
+    if place is None:
+        return TRUE
+    stands, condition = place
+    asked = both(*(c for c in conjuncts(item.when) if binders(c) <= {b}))
+    return both(condition, rewritten(_substituted(asked, stands), within))
 
 
 def _substituted(term: Term, stands: Mapping[Term, Term]) -> Term:

@@ -3,7 +3,21 @@
 from __future__ import annotations
 
 from paramlint.record import dataclass
-from paramlint.source.terms import Attribute, Const, Member, Op, Opaque, Root, Term, Var, walk
+from paramlint.source.terms import (
+    Attribute,
+    Const,
+    Item,
+    Member,
+    Op,
+    Opaque,
+    Root,
+    Term,
+    Var,
+    binders,
+    conjuncts,
+    mapped,
+    walk,
+)
 
 _SIGNS = ("==", "<", "<=", "is", "in", "and", "or", "+", "-", "*", "/", "//", "%", "**")
 
@@ -62,13 +76,13 @@ def spelled(term: Term) -> str:
         case Op("owner" | "child"):
             return "module"
         case Op("not", (one,)):
-            return f"not {spelled(one)}"
+            return f"not {_part(one)}"
         case Op("isinstance", (of, Const(name))):
             return f"isinstance({spelled(of)}, {name})"
         case Op("getitem", (of, at)):
             return f"{spelled(of)}[{spelled(at)}]"
         case Op(op, args) if op in _SIGNS:
-            return f" {op} ".join(spelled(a) for a in args)
+            return f" {op} ".join(_part(a) for a in args)
         case Op(op, args) if op.startswith("attr:"):
             return f"{spelled(args[0])}.{op[5:]}"
         case Op(op, args) if op.startswith("method:"):
@@ -78,16 +92,41 @@ def spelled(term: Term) -> str:
     return "?"
 
 
+def _part(term: Term) -> str:
+    """A term in another one."""
+    return f"({spelled(term)})" if isinstance(term, Op) and term.op in ("and", "or") else spelled(term)
+
+
 def reason(term: Term) -> str:
     """Why nothing is known of a term, in a few words."""
     if isinstance(term, Opaque):
         return f"not read: {term.text}"
     if isinstance(term, Member):
         unread = [t for i in term.items for t in walk(i.value) if isinstance(t, Opaque)]
+        unread += [t for i in term.items for t in walk(i.when) if isinstance(t, Opaque) and t.args]
         if unread:
             return f"not read: {unread[0].text}"
-        return f"depends on the model: {', '.join(spelled(i.value) for i in term.items)}"
+        return f"depends on the model: {', '.join(dict.fromkeys(_of_item(i) for i in term.items))}"
     return f"depends on the model: {spelled(term)}"
+
+
+def _of_item(item: Item) -> str:
+    """What it hangs on whether something is among the values of an item: a condition that joins several loops, or what
+    the loops go through; `q` is another parameter."""
+    own = binders(item.value)
+    if not isinstance(item.value, Var) or not item.binders:
+        return spelled(item.value)
+
+    def change(part: Term) -> Term | None:
+        return Opaque("q") if isinstance(part, Var) and part.what == "value" and part.binder not in own else None
+
+    others = set(item.binders) - own
+    joining = [c for c in conjuncts(item.when) if binders(c) & others]
+    for condition in sorted(joining, key=lambda c: not binders(c) & own):
+        return spelled(mapped(condition, change))
+    over = item.binders[0]
+    walks = {"parameter": ".parameters()", "module": ".modules()", "child": ".children()", "element": ""}
+    return f"{spelled(over.of)}{walks[over.kind]}"
 
 
 def _model(term: Term) -> str:

@@ -26,7 +26,7 @@ from paramlint.checks.scripts import (
 from paramlint.checks.scripts.context import ScriptContext
 from paramlint.finding import Finding
 from paramlint.knowledge import Knowledge
-from paramlint.parameter import Inventory
+from paramlint.parameter import Inventory, Location
 from paramlint.source.interpreter import entries
 from paramlint.source.interpreter.project import File, Project
 
@@ -74,12 +74,13 @@ def examine(
         inventory: of the model that the file is tied to, for the rules that need one.
     """
     ctx = context(tree, text, path, known, inventory=inventory)
-    found: list[Finding] = []
+    found: dict[tuple[str, Location | None, str], Finding] = {}
     for check in CHECKS:
         for finding in check(ctx):
-            if (finding.location is None or finding.location.path == path) and finding not in found:
-                found.append(finding)
-    return tuple(sorted(found, key=_place))
+            if finding.location is None or finding.location.path == path:
+                # said once, however many ways lead there
+                found.setdefault((finding.code, finding.location, finding.message), finding)
+    return tuple(sorted(found.values(), key=_place))
 
 
 def _place(f: Finding) -> tuple[int, int, str, str]:

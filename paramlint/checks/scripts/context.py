@@ -22,7 +22,9 @@ from paramlint.source.terms import TRUE, Const, Span, Term, both, negated, size
 #: Conditions longer than this, in terms, are not taken apart.
 _LONG = 400
 #: Keys by which groups say what they are for, where no profile tells.
-_FLAGS = ("use_muon", "algorithm", "algo", "kind", "optim", "optimizer", "opt", "type", "method", "group_type", "name")
+_FLAGS = ("algorithm", "algo", "kind", "optim", "optimizer", "opt", "type", "method", "group_type")
+_MUON_FLAGS = ("use_muon", "is_muon")
+_ADAM_FLAGS = ("use_adam", "use_adamw", "force_adam", "force_adamw", "use_fallback")
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,8 @@ class ScriptContext:
             return g.half
         if c.made is None:
             return _flag(g, None)
+        if c.made.kind == "muon" and c.made.profile is None and (flag := _flag(g, None)) is not None:
+            return flag  # the class was not read: its groups know better
         if c.made.kind == "adam" or (c.made.kind == "muon" and c.made.is_muon):
             return "muon" if c.made.kind == "muon" else "adam"
         return _flag(g, self.profile(c))
@@ -164,7 +168,7 @@ def _holds(condition: Term, way: Term) -> bool:
 
 
 def _flag(g: SymbolicGroup, profile: Profile | None) -> Destination | None:
-    keys = (profile.flag_key,) if profile is not None and profile.flag_key else _FLAGS
+    keys = (profile.flag_key,) if profile is not None and profile.flag_key else (*_MUON_FLAGS, *_ADAM_FLAGS, *_FLAGS)
     for key in keys:
         value = g.options.get(key)
         if not isinstance(value, Const):
@@ -174,9 +178,11 @@ def _flag(g: SymbolicGroup, profile: Profile | None) -> Destination | None:
                 return "muon"
             if value.value in profile.flag_adam:
                 return "adam"
-        if isinstance(value.value, bool) and key == "use_muon":
+        if isinstance(value.value, bool) and key in _MUON_FLAGS:
             return "muon" if value.value else "adam"
-        if isinstance(value.value, str) and key not in ("name",):
+        if value.value is True and key in _ADAM_FLAGS:
+            return "adam"
+        if isinstance(value.value, str):
             text = value.value.lower()
             if "muon" in text:
                 return "adam" if "adam" in text or "non" in text else "muon"

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from paramlint.checks.scripts import fixes, heads
+from paramlint.checks.scripts import fixes, heads, usual
 from paramlint.checks.scripts.changed import Case
 from paramlint.checks.scripts.context import ScriptContext, Way
 from paramlint.finding import Finding, Fix
-from paramlint.source.prove import possible
+from paramlint.record import dataclass
+from paramlint.source.prove import branches, possible
 from paramlint.source.script import Construction, SymbolicGroup
 from paramlint.source.terms import (
     FALSE,
     TRUE,
+    Binder,
     Const,
     Item,
     Op,
@@ -26,6 +29,7 @@ from paramlint.source.terms import (
     either,
     mapped,
     negated,
+    size,
     variables,
     walk,
 )
@@ -35,26 +39,48 @@ _HOME = (
     "embeddings and heads belong to AdamW: https://github.com/KellerJordan/Muon#usage, "
     "https://docs.pytorch.org/docs/stable/generated/torch.optim.Muon.html"
 )
-_Given = tuple[Construction, SymbolicGroup]
+_ALONE = "Muon is chosen by the number of dimensions alone: every embedding and every head has two as well"
+_PASS = (
+    f"Muon takes embeddings and heads as well: those called `{usual.TABLES[0]}` or `{usual.HEADS[0]}` pass each test"
+)
+#: Settings that say whether there is a Muon.
+_SWITCH = re.compile(r"(^|\.)((use|with|enable|is|do)_?)?muon(_?(enabled|on|opt|optimizer))?$", re.IGNORECASE)
+#: Settings under which more is given than this, or that are longer in terms, are not taken apart.
+_MANY = 8
+_LONG = 400
+
+
+@dataclass(frozen=True)
+class _Given:
+    """One place that gives Muon parameters of the whole of a model. `asked` is under which settings it does."""
+
+    made: Construction
+    group: SymbolicGroup
+    item: Item
+    root: Root
+    asked: Term
 
 
 def check(ctx: ScriptContext) -> Iterator[Finding]:
-    """PML508 where all parameters of a model are in Muon groups, PML509 where all matrices are."""
+    """PML508 where all parameters of a model are in Muon groups, PML509 where its embeddings and heads are."""
     for read in ctx.unknown:
         for way in ctx.ways(read):
             given = tuple(_to_muon(ctx, way))
-            for root in dict.fromkeys(r for _, g in given for item in g.items if (r := _whole(item)) is not None):
-                yield from _root(ctx, way, given, root)
+            for root in dict.fromkeys(g.root for g in given):
+                for when, some in _together(way, [g for g in given if g.root == root]):
+                    yield from _said(ctx, way, when, some)
 
 
 def _to_muon(ctx: ScriptContext, way: Way) -> Iterator[_Given]:
-    """Groups whose parameters Muon updates, those of an optimizer among them that goes by their shape."""
+    """What Muon updates, and what an optimizer is given that goes by shape."""
     for c in way.constructions:
         for g in c.groups:
-            if g.unread or any(_whole(i) is None for i in g.items):
-                continue  # lists of parts of a model, picked one by one
-            if ctx.half(c, g) == "muon" or _by_shape(c, g):
-                yield c, g
+            if g.unread or not (ctx.half(c, g) == "muon" or _by_shape(c, g)):
+                continue
+            for item in g.items:
+                root, asked = _whole(item), both(g.when, *_settings(item.when))
+                if root is not None and not _elsewhere(asked):
+                    yield _Given(c, g, item, root, asked)
 
 
 def _by_shape(c: Construction, g: SymbolicGroup) -> bool:
@@ -62,44 +88,81 @@ def _by_shape(c: Construction, g: SymbolicGroup) -> bool:
     return c.made is not None and g.half is None and c.made.by_shape(g.options)
 
 
-def _root(ctx: ScriptContext, way: Way, given: Sequence[_Given], root: Root) -> Iterator[Finding]:
+def _together(way: Way, given: Sequence[_Given]) -> Iterator[tuple[Term, list[_Given]]]:
+    """What is given at once, and under which settings: all of it, or else one alternative after the other.
+
+    What settings may leave away is not asked: it is taken to be there.
+    """
+    when = both(way.when, *(g.asked for g in given))
+    if possible(when):
+        yield when, list(given)
+        return
+    asked = {g.asked: both(way.when, g.asked) for g in given if size(g.asked) <= _LONG}
+    ways = [w for w in dict.fromkeys(asked.values()) if possible(w)]
+    if len(ways) > _MANY:
+        yield from ((w, [g for g in given if asked.get(g.asked) == w]) for w in ways)
+        return
+    for one in branches(ways):
+        some = [g for g in given if g.asked in asked and not possible(both(one.when, negated(g.asked)))]
+        if one.full and some:
+            yield one.when, some
+
+
+def _elsewhere(asked: Term) -> bool:
+    """Whether it is where a setting says that there is no Muon: another optimizer may well get it."""
+    failed = (t for part in conjuncts(asked) if isinstance(part, Op) and part.op == "not" for t in walk(part))
+    return any(_SWITCH.search(str(getattr(t, key, ""))) for t in failed for key in ("text", "name", "value"))
+
+
+def _said(ctx: ScriptContext, way: Way, when: Term, given: Sequence[_Given]) -> Iterator[Finding]:
+    root = given[0].root
     within = universe(root)
-    # Where all of them are given: what settings may leave away is not asked.
-    items = [item for _, g in given for item in _of(g, root)]
-    fixed = both(way.when, *(g.when for _, g in given), *(s for i in items for s in _settings(i.when)))
-    if not possible(fixed):
-        # They are alternatives: each by itself.
-        for one in given if len(given) > 1 else ():
-            yield from _root(ctx, way, (one,), root)
+    fixed = mapped(when, _trained)
+    taken = _taken(given, within)
+    if taken == FALSE or not _sure(taken):
         return
-    taken = either(*(membership((replace(i, when=_tested(i.when)),), within) for i in items))
-    taken = mapped(taken, _trained)
-    u = Var(within, "value")
-    ndim = Op("attr:ndim", (u,))
-    fixed = mapped(fixed, _trained)
-    matrices = both(fixed, Op("==", (ndim, Const(2))), negated(taken))
-    if taken == FALSE or not _sure(taken) or possible(matrices, within):
+    matrices = _all_in(taken, fixed, within, 2)
+    if not matrices and not usual.let_in(taken, fixed, within):
         return
-    vectors = both(fixed, Op("==", (ndim, Const(1))), negated(taken))
-    shaped = next((c for c, g in given if _by_shape(c, g)), None)
-    test = next((s for c, g in given for s in _tests(g)), None)
-    if not possible(vectors, within) and (test is None or shaped is None):
-        for c in dict.fromkeys(c.span for c, _ in given):
-            if ctx.here(c):
-                yield _all(ctx, c, _name(given, c), root, shaped is not None)
+    shaped = any(_by_shape(g.made, g.group) for g in given)
+    if matrices and _all_in(taken, fixed, within, 1) and not (shaped and any(_test(g.item) for g in given)):
+        places = {g.made.span: [o for o in given if o.made.span == g.made.span] for g in given}
+        each = {span: _taken(some, within) for span, some in places.items()}
+        whole = [s for s, t in each.items() if _all_in(t, fixed, within, 2) and _all_in(t, fixed, within, 1)]
+        for span in whole or places:
+            if ctx.here(span):
+                yield _all(ctx, span, _name(places[span][0]), root, shaped)
         return
-    span = test or next((i.span for _, g in given for i in g.items if i.span is not None), None)
-    if ctx.here(span):
-        fix = _fix(Case(ctx, way, root), span)
+    through = [g for g in given if _lets_in(_taken([g], within), fixed, within, matrices)] or given
+    shown = (*(_test(g.item) for g in through), *(g.item.span for g in through))
+    at = next((s for s in shown if s is not None), None)
+    if ctx.here(at):
+        fix = _fix(Case(ctx, way, root), at)
         yield ctx.finding(
             "PML509",
-            span,
-            "Muon is chosen by the number of dimensions alone: every embedding and every head has two as well",
+            at,
+            _ALONE if matrices else _PASS,
             "leave out nn.Embedding modules by their type, and the head by id(p)"
             + ("" if fix else "; the file does not tell which that is"),
             details=(_HOME,),
             fix=fix,
         )
+
+
+def _taken(given: Sequence[_Given], within: Binder) -> Term:
+    """What a parameter has to be like to be among what is given."""
+    items = (replace(g.item, when=_tested(g.item.when)) for g in given)
+    return mapped(either(*(membership((i,), within) for i in items)), _trained)
+
+
+def _all_in(taken: Term, fixed: Term, within: Binder, dimensions: int) -> bool:
+    """Whether all parameters with so many dimensions are."""
+    shape = Op("==", (Op("attr:ndim", (Var(within, "value"),)), Const(dimensions)))
+    return not possible(both(fixed, shape, negated(taken)), within)
+
+
+def _lets_in(taken: Term, fixed: Term, within: Binder, matrices: bool) -> bool:
+    return _all_in(taken, fixed, within, 2) if matrices else usual.let_in(taken, fixed, within)
 
 
 def _fix(case: Case, span: Span | None) -> Fix | None:
@@ -141,13 +204,9 @@ def _model(root: Root) -> str:
     return f"`{root.name}`" if all(part.isidentifier() for part in root.name.split(".")) else "the model"
 
 
-def _name(given: Sequence[_Given], span: Span) -> str:
-    made = next((c.made for c, _ in given if c.span == span), None)
+def _name(given: _Given) -> str:
+    made = given.made.made
     return made.name.rpartition(".")[2] if made is not None else "Muon"
-
-
-def _of(g: SymbolicGroup, root: Root) -> tuple[Item, ...]:
-    return tuple(i for i in g.items if _whole(i) == root)
 
 
 def _whole(item: Item) -> Root | None:
@@ -167,9 +226,7 @@ def _sure(taken: Term) -> bool:
     return sum(1 for _ in walk(taken)) < 2_000
 
 
-def _tests(g: SymbolicGroup) -> Iterator[Span]:
-    """The tests of dimensions that parameters of a group pass."""
-    for item in g.items:
-        for test in reversed(item.tests):
-            if any(isinstance(t, Op) and t.op == "attr:ndim" for t in walk(test.holds)):
-                yield test.span
+def _test(item: Item) -> Span | None:
+    """The last test of dimensions on the way of an item."""
+    shape = (t for t in reversed(item.tests) if any(isinstance(p, Op) and p.op == "attr:ndim" for p in walk(t.holds)))
+    return next((t.span for t in shape), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from paramlint.source.interpreter import calls, collections, conditions, expressions, folding, loops
@@ -35,6 +36,8 @@ def call(r: Reader, name: str, given: Given, node: ast.Call) -> Value | None:
     match name, values:
         case "dict", _:
             return _dict(r, given, node)
+        case "dict.fromkeys", [over, *value]:
+            return _keyed(r, over, value, node)
         case (("any" | "all"), [over]):
             return loops.quantified(r, over, name == "all", node)
         case "id", [Term() as term]:
@@ -156,6 +159,19 @@ def _dict(r: Reader, given: Given, node: ast.Call) -> Table:
     return table
 
 
+def _keyed(r: Reader, over: Value, value: list[Value], node: ast.Call) -> Table:
+    """`dict.fromkeys(...)`: each thing once, in the order in which it comes."""
+    table = r.table(node)
+    loops.hand_on(r, over)
+    for turn in loops.turns(r, over, node.args[0]):
+        with r.under(turn.when, turn.tests, turn.binders):
+            if isinstance(turn.value, Var) and isinstance(turn.value.binder.of, Opaque):
+                table.unread.append(r.text(node))
+            else:
+                table.entries.append(Entry(value[0] if value else Const(None), r.at(node), turn.value))
+    return table
+
+
 def _length(r: Reader, over: Value, node: ast.Call) -> Value:
     if isinstance(over, Op) and over.op == "attr:shape":
         return Op("attr:ndim", over.args)
@@ -192,6 +208,8 @@ def _numbered(r: Reader, over: Value, node: ast.Call) -> Value:
 
 
 def _zipped(r: Reader, given: Given, node: ast.Call) -> Value:
+    for value in given.values:
+        calls.escaped(r, value)
     rows = [v.values if isinstance(v, Row) else v.plain() if isinstance(v, Bag) else None for v in given.values]
     if rows and all(row is not None for row in rows):
         return Row(tuple(Row(tuple(pair)) for pair in zip(*(row for row in rows if row is not None), strict=False)))
@@ -253,6 +271,8 @@ def _sum(r: Reader, over: Value, start: list[Value], node: ast.Call) -> Value:
 
 
 def _first(r: Reader, over: Value, node: ast.Call) -> Value:
+    if isinstance(over, Bag):
+        over = replace(over, walks=[])  # it has more
     turns = loops.turns(r, over, node)
     if len(turns) == 1 and not turns[0].binders:
         return turns[0].value

@@ -17,6 +17,7 @@ from paramlint.source.interpreter import (
     instances,
     loops,
     optimizers,
+    walks,
 )
 from paramlint.source.interpreter.values import (
     Bag,
@@ -39,8 +40,10 @@ if TYPE_CHECKING:
 #: Methods of a module that give the module again.
 _SAME = frozenset(
     {"to", "cuda", "cpu", "train", "eval", "half", "float", "double", "bfloat16", "requires_grad_", "share_memory"}
-    | {"compile", "detach", "clone", "contiguous", "apply"}
+    | {"compile", "apply"}
 )
+#: What functions are called that make something new at each call, beside classes.
+_MAKERS = ("build", "make", "create", "copy", "net", "model", "mlp", "policy", "critic", "actor", "encoder", "decoder")
 #: Functions that wrap a model, or take the wrapper off: by the last part of their names.
 _WRAPPERS = frozenset(
     {"compile", "DistributedDataParallel", "DDP", "DataParallel", "FullyShardedDataParallel", "FSDP", "fully_shard"}
@@ -174,6 +177,8 @@ def _known(r: Reader, function: Known, given: Given, node: ast.Call) -> Value:
     inner = r.project.member(function, r)
     if inner is not None and not isinstance(inner, Known):
         return called(r, inner, given, node)
+    if name == "functools.partial" and given.values and isinstance(given.values[0], (Known, Class)):
+        return given.values[0]  # what it fills in beforehand are options
     found = builtin.library(r, name, given, node)
     if found is not None:
         return found
@@ -215,16 +220,22 @@ def unknown(r: Reader, given: Given, node: ast.Call, name: str = "", of: Term | 
     anywhere; where its name says that it makes an optimizer, that is what it does."""
     text = name or r.text(node.func)
     made = optimizers.unknown(r, text, given)
+    last = text.rpartition(".")[2]
+    if made is None and (isinstance(node.func, ast.Subscript) or last == "instantiate"):
+        made = optimizers.chosen(r, text, given)
     if made is not None:
         return optimizers.construct(r, made, given, node)
-    last = text.rpartition(".")[2]
     if last in _WRAPPERS and given.values and isinstance(given.values[0], Term):
         return given.values[0]
     for value in given.all():
         escaped(r, value)
+    walks.handed(r, given, node)
     depends = [t for v in (of, *given.all()) if isinstance(v, Term) for t in variables(v)]
     why = f"{text} is not followed"
-    return Opaque(r.text(node), tuple(dict.fromkeys(depends)), why)
+    makes = last[:1].isupper() or any(word in last.lower() for word in _MAKERS)
+    where = [f"{s.path}:{s.line}:{s.column}" for s in (*r.calls, r.span(node))]
+    places = "; ".join([*where, *map(str, r.turns)]) if makes else ""
+    return Opaque(r.text(node), tuple(dict.fromkeys(depends)), why, places)
 
 
 def escaped(r: Reader, value: Value) -> None:

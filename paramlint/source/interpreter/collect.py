@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from paramlint.parameter import Destination
-from paramlint.source.interpreter import loops
+from paramlint.source import in_common
+from paramlint.source.interpreter import ordering
 from paramlint.source.interpreter.folding import last_part
 from paramlint.source.interpreter.values import (
     Bag,
@@ -102,8 +103,8 @@ def grouped(value: Value, base: Place) -> Iterator[SymbolicGroup]:
             span=span,
             container=kind,
             unread=tuple(dict.fromkeys(unread)),
-            unordered=loops.unordered(value),
-            distinct=loops.distinct(value),
+            unordered=ordering.unordered(value),
+            distinct=ordering.distinct(value),
         )
 
 
@@ -146,7 +147,7 @@ def _of_table(table: Table, entry: Entry, base: Place) -> Iterator[SymbolicGroup
                 yield from (replace(g, half=half) if half else g for g in grouped(_listed(e), base))
         return
     outer, when, _ = relative(entry.place, base)
-    params = held[-1].value
+    params = _listed_keys(held[-1].value)
     key, family = _key(table, params, outer)
     items: list[Item] = []
     unread: list[str] = list(table.unread)
@@ -164,7 +165,7 @@ def _of_table(table: Table, entry: Entry, base: Place) -> Iterator[SymbolicGroup
     if isinstance(params, Bag):
         unread += params.unread
         container = params.kind
-    yield SymbolicGroup(
+    whole = SymbolicGroup(
         tuple(items),
         options,
         span,
@@ -173,9 +174,34 @@ def _of_table(table: Table, entry: Entry, base: Place) -> Iterator[SymbolicGroup
         family=family,
         when=TRUE if key is not None else when,
         unread=tuple(dict.fromkeys(unread)),
-        unordered=loops.unordered(params),
-        distinct=loops.distinct(params) or table.distinct,
+        unordered=ordering.unordered(params),
+        distinct=ordering.distinct(params) or table.distinct,
     )
+    yield from _by_partners(whole) if family is not None else (whole,)
+
+
+def _by_partners(group: SymbolicGroup) -> Iterator[SymbolicGroup]:
+    """Groups by what parameters have in common, said of each parameter itself."""
+    if group.key is None or not group.distinct:
+        yield group
+        return
+    parts: dict[tuple[tuple[Binder, Binder], ...], list[Item]] = {}
+    for item in group.items:
+        found = in_common.alone(item)
+        one, names = found if found is not None else (item, {})
+        parts.setdefault(tuple(names.items()), []).append(one)
+    for pairs, items in parts.items() or [((), [])]:
+        names = dict(pairs)
+        options = {k: in_common.renamed(v, names) for k, v in group.options.items()}
+        yield replace(group, items=tuple(items), options=options, key=in_common.renamed(group.key, names))
+
+
+def _listed_keys(params: Value) -> Value:
+    """A dict of parameters as torch takes it: the list of its keys."""
+    if not isinstance(params, Table):
+        return params
+    keys = [Entry(e.key, e.place) for e in params.entries if e.key is not None]
+    return Bag("dict", params.made, keys, params.unread, distinct=True)
 
 
 def _half(key: Value | None) -> Destination | None:
@@ -220,8 +246,8 @@ def _of_bag(bag: Bag, entry: Entry, base: Place) -> Iterator[SymbolicGroup]:
         container=bag.kind,
         when=when,
         unread=tuple(dict.fromkeys(unread)),
-        unordered=loops.unordered(bag),
-        distinct=loops.distinct(bag),
+        unordered=ordering.unordered(bag),
+        distinct=ordering.distinct(bag),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from paramlint.source.interpreter import calls, folding, loops
+from paramlint.source.interpreter import calls, folding, loops, ordering
 from paramlint.source.interpreter.values import Bag, Entry, Function, Known, Phi, Row, Table, Value, relative
 from paramlint.source.terms import (
     FALSE,
@@ -103,7 +103,9 @@ def _of_table(r: Reader, of: Table, name: str, given: Given, node: ast.Call) -> 
         case "values", []:
             return _listed(r, of, node, lambda e: e.value)
         case "keys", []:
-            return _listed(r, of, node, lambda e: e.key if e.key is not None else e.value)
+            keys = _listed(r, of, node, lambda e: e.key if e.key is not None else e.value)
+            keys.distinct = ordering.distinct(of)
+            return keys
         case (("get" | "setdefault" | "pop"), [key, *default]):
             found = of.find(key)
             if found:

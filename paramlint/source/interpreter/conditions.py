@@ -6,7 +6,7 @@ import ast
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from paramlint.source.interpreter import folding
+from paramlint.source.interpreter import defaults, folding
 from paramlint.source.interpreter.values import (
     Bag,
     Known,
@@ -57,25 +57,32 @@ def condition(r: Reader, node: ast.expr) -> Term:
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
         return negated(condition(r, node.operand))
     when = truth(r, r.value(node), node)
-    if isinstance(when, Const) and not r.open_settings and _has_settings(r, node):
+    if (isinstance(when, Const) or _of_nothing(when)) and not r.open_settings and defaults.speaks_of(r, node):
         # A default that a user may change: both ways are of interest.
-        r.open_settings = True
-        try:
+        with defaults.left_open(r):
             when = truth(r, r.value(node), node)
-        finally:
-            r.open_settings = False
     r.tested[node] = when
     return when
 
 
-def _has_settings(r: Reader, node: ast.expr) -> bool:
-    return any(isinstance(n, ast.Name) and r.scope.is_setting(n.id) for n in ast.walk(node))
+def _of_nothing(when: Term) -> bool:
+    """Whether something is asked of None, which no script does: there it is another value."""
+    return any(
+        isinstance(t, Op) and t.op.startswith(("method:", "getitem")) and t.args[0] == Const(None) for t in walk(when)
+    )
 
 
 def truth(r: Reader, v: Value, node: ast.expr) -> Term:
     """Whether a value counts as true. A list that the script fills does: an empty one changes nothing."""
     if isinstance(v, Const):
         return TRUE if v.value else FALSE
+    if isinstance(v, Op) and v.op == "if":
+        # `a or b` and `a and b`, and choices among constants.
+        when, then, otherwise = v.args
+        if when in (then, otherwise) or isinstance(then, Const) or isinstance(otherwise, Const):
+            first, second = truth(r, then, node), truth(r, otherwise, node)
+            return either(both(when, first), both(negated(when), second))
+        return v
     if isinstance(v, Term):
         return v
     if isinstance(v, (Bag, Table)):

@@ -12,9 +12,9 @@ from paramlint.source.interpreter import collect, functions, instances, roots
 from paramlint.source.interpreter.optimizers import holds
 from paramlint.source.interpreter.project import File, Project, concerns
 from paramlint.source.interpreter.reader import Frame, Reader, TooMuch
-from paramlint.source.interpreter.values import Function, Made, Place, Row, Scope, Value
+from paramlint.source.interpreter.values import Bag, Function, Made, Place, Row, Scope, Table, Value
 from paramlint.source.script import Branch, Build, Collected, Construction, Needle, Walks
-from paramlint.source.terms import Opaque, Term, mapped, mapped_item
+from paramlint.source.terms import Const, Opaque, Term, Var, mapped, mapped_item
 
 #: How many ways to call a function are followed.
 _CALLERS = 4
@@ -185,13 +185,29 @@ def _module(owner: ast.ClassDef | None) -> bool:
 
 
 def _given_back(r: Reader, result: Value, node: ast.AST) -> list[Made]:
-    """Groups that a function returns, for whoever calls it."""
+    """Groups that a function returns, for whoever calls it. A set of parameters is there to be asked, and groups of
+    names are yet to be filled."""
     values = result.values if isinstance(result, Row) else (result,)
-    given = [v for v in values if holds(v)]
+    given = [v for v in values if holds(v) and not _asked(v) and not _of_names(v)]
     if not given:
         return []
     groups = given[0] if len(given) == 1 else Row(tuple(given))
     return [Made(None, groups, {}, replace(r.place, span=r.span(node), binders=()))]
+
+
+def _asked(value: Value) -> bool:
+    return isinstance(value, Bag) and value.kind in ("set", "frozenset")
+
+
+def _of_names(value: Value) -> bool:
+    """Whether groups have the names of parameters, wherever one can see what they have."""
+    if isinstance(value, Table):
+        held = value.find(Const("params"))
+        return bool(held) and _of_names(held[-1].value)
+    entries = [e.value for e in value.entries] if isinstance(value, Bag) else []
+    if isinstance(value, Row):
+        entries = list(value.values)
+    return bool(entries) and all((isinstance(v, Var) and v.what == "name") or _of_names(v) for v in entries)
 
 
 def _outermost(found: list[Read]) -> list[Read]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from paramlint.source.interpreter import calls, collections, conditions, folding, functions, loops
@@ -64,8 +65,8 @@ def value(r: Reader, node: ast.expr) -> Value:
         case ast.Constant(value=constant):
             return Const(constant) if constant is not ... else Opaque("...")
         case ast.Name(id=name):
-            if r.open_settings and (r.scope.is_setting(name)):
-                return Opaque(name)
+            if r.open_settings and (opened := r.scope.opened(name)) is not None:
+                return opened
             found = r.scope.find(name) or r.project.named(r.file, name, r)
             if found is not None:
                 return found
@@ -134,7 +135,7 @@ def attribute(r: Reader, of: Value, name: str, node: ast.expr) -> Value:
     if isinstance(of, Phi):
         return r.merge(of.when, attribute(r, of.then, name, node), attribute(r, of.otherwise, name, node))
     if isinstance(of, Made) and name == "param_groups":
-        return of.groups
+        return _groups(r, of, node)
     if isinstance(of, Class):
         inner = next((n for n in of.node.body if isinstance(n, ast.Assign) and _assigns(n, name)), None)
         if inner is not None:
@@ -150,7 +151,22 @@ def attribute(r: Reader, of: Value, name: str, node: ast.expr) -> Value:
     return r.opaque(node)
 
 
+def _groups(r: Reader, of: Made, node: ast.expr) -> Value:
+    """The groups of an optimizer: torch makes a list of dicts of whatever it is given."""
+    given = of.groups
+    if not isinstance(given, Bag):
+        return given
+    given = replace(given, kind="list")
+    if given.unread or any(isinstance(e.value, (Table, Phi)) for e in given.entries):
+        return given
+    table = r.table(node)
+    table.entries.append(Entry(given, r.at(node), Const("params")))
+    return Row((table,))
+
+
 def _of_term(r: Reader, of: Term, name: str, node: ast.expr) -> Value:
+    if r.open_settings and (of, name) in r.opened:
+        return r.opened[of, name]
     if (of, name) in r.attributes:
         return r.attributes[of, name]
     tagged = _tag(r, of, name)
@@ -209,6 +225,8 @@ def subscript(r: Reader, of: Value, index: ast.expr, node: ast.expr) -> Value:
         if isinstance(at.value, int) and -len(values) <= at.value < len(values):
             return values[at.value]
         return r.opaque(node, [of])
+    if isinstance(of, Bag):
+        calls.escaped(r, of)  # what is picked may be used
     if values is not None and isinstance(index, ast.Slice) and isinstance(at, Op):
         limits = [a.value for a in at.args if isinstance(a, Const) and (a.value is None or isinstance(a.value, int))]
         if len(limits) == 3:

@@ -16,21 +16,23 @@ if TYPE_CHECKING:
 def made(r: Reader, term: Term, of: Class) -> Term:
     """Keeps in mind that a term is an object of a class, where that is a module."""
     if is_module(of.node):
-        r.instances[term] = of
+        r.project.instances[term] = of
     return term
 
 
 def annotated(r: Reader, term: Term, annotation: ast.expr | None, scope: Scope) -> Term:
-    """The same of an argument whose annotation names the class."""
+    """The same of an argument whose annotation names the class, as long as this is read."""
     if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str) and annotation.value.isidentifier():
         annotation = ast.Name(annotation.value, ast.Load())
     found = _class(r, annotation, scope) if annotation is not None else None
-    return made(r, term, found) if found is not None else term
+    if found is not None and is_module(found.node):
+        r.instances[term] = found
+    return term
 
 
 def class_of(r: Reader, term: Term) -> Class | None:
     """The class of an object, if it is one of the project's modules."""
-    found = r.instances.get(term)
+    found = r.instances.get(term) or r.project.instances.get(term)
     function = r.frame.function
     if found is not None or function is None or function.owner is None or not isinstance(term, Attribute):
         return found

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from paramlint.record import dataclass
-from paramlint.source.interpreter import conditions, folding, statements
+from paramlint.source.interpreter import conditions, folding, ordering, statements, walks
 from paramlint.source.interpreter.values import (
     Bag,
     Entry,
@@ -23,7 +23,7 @@ from paramlint.source.interpreter.values import (
     moved,
     relative,
 )
-from paramlint.source.script import Branch, Walks
+from paramlint.source.script import Branch
 from paramlint.source.terms import (
     FALSE,
     TRUE,
@@ -33,7 +33,6 @@ from paramlint.source.terms import (
     Op,
     Opaque,
     Root,
-    Span,
     Term,
     Test,
     Var,
@@ -63,14 +62,14 @@ class Turn:
 def turns(r: Reader, over: Value, node: ast.expr) -> list[Turn]:
     """The turns of a loop over a value."""
     if isinstance(over, Phi):
-        return [
-            *(replace(t, when=both(over.when, t.when)) for t in turns(r, over.then, node)),
-            *(replace(t, when=both(negated(over.when), t.when)) for t in turns(r, over.otherwise, node)),
-        ]
+        with r.under(over.when):
+            then = [replace(t, when=both(over.when, t.when)) for t in turns(r, over.then, node)]
+        with r.under(negated(over.when)):
+            return then + [replace(t, when=both(negated(over.when), t.when)) for t in turns(r, over.otherwise, node)]
     if isinstance(over, Table):
         return [_turn(r, e, over.made, e.key) for e in over.entries if e.key is not None] + _rest(r, over, node)
     if isinstance(over, Bag):
-        walked(r, over, node)
+        walks.walked(r, over, node)
         return [_turn(r, e, over.made, e.value) for e in over.entries] + _rest(r, over, node)
     if isinstance(over, Row):
         return [Turn(v) for v in over.values]
@@ -110,43 +109,26 @@ def _rest(r: Reader, over: Bag | Table, node: ast.expr) -> list[Turn]:
     return [Turn(Var(b, "value"), (b,))]
 
 
-def walked(r: Reader, bag: Bag, node: ast.AST) -> None:
-    """Keeps that a collection is walked from end to end: an iterator gives what it has once only."""
-    place = r.at(node)
-    if bag.once:
-        for earlier in bag.walks:
-            if both(earlier.when, place.when) != FALSE and earlier.span != place.span:
-                r.walks.append(Walks(bag.name, bag.made.span, earlier.span, place.span, both(earlier.when, place.when)))
-                break
-    bag.walks.append(place)
-
-
 def each(
     r: Reader, over: Value, target: ast.expr, node: ast.expr, body: Callable[[], None], *, wanted: Scope | None = None
 ) -> None:
     """Runs `body` once for each turn, with the target bound."""
-    with r.through(unordered(over)):
-        loop = r.fresh() if distinct(over) else 0
-        for turn in turns(r, over, node)[:TURNS]:
-            with r.under(turn.when, turn.tests, turn.binders), r.turn(turn.value, loop):
+    with r.through(ordering.unordered(over)):
+        loop = r.fresh() if ordering.distinct(over) else 0
+        for number, turn in enumerate(turns(r, over, node)[:TURNS]):
+            with r.under(turn.when, turn.tests, turn.binders), r.turn(turn.value, loop, number):
                 if r.place.when == FALSE:
                     continue
                 bind(r, target, turn.value, node)
                 body()
 
 
-def unordered(over: Value) -> Span | None:
-    """Where what a value gives got an order that changes from run to run, if it did."""
-    if isinstance(over, Bag):
-        return over.unordered or (over.made.span if over.kind in ("set", "frozenset") else None)
-    if isinstance(over, Phi):
-        return unordered(over.then) or unordered(over.otherwise)
-    return None
-
-
-def distinct(over: Value) -> bool:
-    """Whether a value has each thing once, however often the script met it."""
-    return isinstance(over, Bag) and (over.kind in ("set", "frozenset") or over.distinct)
+def _tells_apart(element: ast.expr) -> bool:
+    """Whether what is made of different things is different: themselves, or what is found by them."""
+    return not any(
+        isinstance(n, ast.Call) or (isinstance(n, ast.Attribute) and n.attr in ("shape", "ndim", "dtype", "device"))
+        for n in ast.walk(element)
+    )
 
 
 def bind(r: Reader, target: ast.expr, value: Value, node: ast.expr) -> None:
@@ -203,7 +185,7 @@ def _generate(
     over = r.value(first.iter)
     if not isinstance(into, Table) and not isinstance(element, ast.Call):
         hand_on(r, over)
-        into.distinct = not rest and distinct(over)
+        into.distinct = not rest and ordering.distinct(over) and _tells_apart(element)
 
     def body() -> None:
         when: list[Term] = []
@@ -236,8 +218,8 @@ def listed(r: Reader, kind: str, parts: Sequence[ast.expr], node: ast.expr) -> V
 
 def extend(r: Reader, bag: Bag, more: Value, node: ast.expr) -> None:
     """Puts all that a value gives into a list."""
-    bag.unordered = bag.unordered or unordered(more)
-    bag.distinct = bag.distinct or (not bag.entries and distinct(more))
+    bag.unordered = bag.unordered or ordering.unordered(more)
+    bag.distinct = bag.distinct or (not bag.entries and ordering.distinct(more))
     hand_on(r, more)
     for turn in turns(r, more, node):
         with r.under(turn.when, turn.tests, turn.binders):

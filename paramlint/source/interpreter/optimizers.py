@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Literal
 from paramlint.codegen.find_optimizer import TORCH
 from paramlint.knowledge import Knowledge
 from paramlint.source.class_facts import optimizer_class
-from paramlint.source.interpreter import calls, functions
+from paramlint.source.class_kind import flags_asked, steps_groups
+from paramlint.source.interpreter import calls, functions, hints, walks
 from paramlint.source.interpreter.project import File
 from paramlint.source.interpreter.values import Bag, Class, Entry, Known, Made, Phi, Row, Table, Value
 from paramlint.source.script import OptimizerClass
@@ -32,6 +33,9 @@ _SCHEDULES = re.compile(
 _GROUPS = ("params", "param_groups", "parameters", "optim_groups", "groups", "model_params")
 _MUON = ("muon_params", "muon_param_groups", "muon_parameters")
 _ADAM = ("adamw_params", "adam_params", "adamw_param_groups", "other_params", "aux_params")
+
+#: How many bases above one another are looked at.
+_DEPTH = 4
 
 
 def names(known: Knowledge) -> dict[str, tuple[str, str | None]]:
@@ -77,19 +81,35 @@ def of_class(r: Reader, made: Class) -> OptimizerClass | None:
     file = made.scope.file
     assert isinstance(file, File)
     found = optimizer_class(made.node, file.imports, r.known, file.definitions)
-    return replace(found, name=made.name)
+    return replace(found, name=made.name, picks=found.reads is None and _asks(r, made, 0))
 
 
 def _derives(r: Reader, made: Class, depth: int) -> bool:
+    foreign = False
     for base in made.node.bases:
-        text = ast.unparse(base)
-        if text.rpartition(".")[2] in ("Optimizer", *TORCH):
+        if ast.unparse(base).rpartition(".")[2] in ("Optimizer", *TORCH):
             return True
-        held = made.scope.find(text) or (r.project.named(made.scope.file, text, r) if text.isidentifier() else None)  # type: ignore[arg-type]
-        held = r.project.member(held, r) if isinstance(held, Known) else held
-        if isinstance(held, Class) and depth < 4 and held.node is not made.node and _derives(r, held, depth + 1):
+        held = _base(r, made, base)
+        if held is not None and depth < _DEPTH and _derives(r, held, depth + 1):
             return True
-    return False
+        foreign = foreign or held is None
+    return foreign and steps_groups(made.node)
+
+
+def _asks(r: Reader, made: Class, depth: int) -> bool:
+    """Whether a class, or a base of it in the project, asks groups who updates them."""
+    if flags_asked(made.node):
+        return True
+    held = [_base(r, made, base) for base in made.node.bases] if depth < _DEPTH else []
+    return any(h is not None and _asks(r, h, depth + 1) for h in held)
+
+
+def _base(r: Reader, made: Class, base: ast.expr) -> Class | None:
+    """The class of the project that a base is; None where it comes from elsewhere."""
+    text = ast.unparse(base)
+    held = made.scope.find(text) or (r.project.named(made.scope.file, text, r) if text.isidentifier() else None)  # type: ignore[arg-type]
+    held = r.project.member(held, r) if isinstance(held, Known) else held
+    return held if isinstance(held, Class) and held.node is not made.node else None
 
 
 def unknown(r: Reader, name: str, given: Given) -> OptimizerClass | None:
@@ -98,12 +118,20 @@ def unknown(r: Reader, name: str, given: Given) -> OptimizerClass | None:
     handed = _groups(given) is not None or any(k in given.named for k in (*_MUON, *_ADAM))
     if not handed:
         return None
+    picks = hints.told(given) or hints.divided(given)
     if _CALLED.search(last):
-        kind = "muon" if "muon" in last.lower() and "adam" not in last.lower() else "unknown"
-        return OptimizerClass(name, kind=kind)  # type: ignore[arg-type]
+        muon = "muon" in last.lower() and "adam" not in last.lower() and not picks
+        return OptimizerClass(name, kind="muon" if muon else "unknown", picks=picks)
     if _MAKES.search(name) and not _SCHEDULES.search(last):
-        return OptimizerClass(name)
+        return OptimizerClass(name, picks=picks)
     return None
+
+
+def chosen(r: Reader, name: str, given: Given) -> OptimizerClass | None:
+    """The optimizer that something makes which was looked up: it is one if it is given groups."""
+    groups = _groups(given)
+    held = groups is not None and _has_groups(groups)
+    return OptimizerClass(name, picks=hints.told(given) or hints.divided(given)) if held else None
 
 
 def _groups(given: Given) -> Value | None:
@@ -170,6 +198,8 @@ def _held(value: Value) -> list[Value]:
 
 def construct(r: Reader, optimizer: OptimizerClass, given: Given, node: ast.Call, made: Class | None = None) -> Value:
     """Keeps that an optimizer is made."""
+    if not optimizer.picks and hints.told(given):
+        optimizer = replace(optimizer, picks=True)
     named = dict(given.named)
     if made is not None:
         named = _by_name(r, made, given) | named
@@ -185,6 +215,7 @@ def construct(r: Reader, optimizer: OptimizerClass, given: Given, node: ast.Call
         result.groups = bag
     for value in (result.groups, *halves.values(), *given.all()):
         calls.escaped(r, value)
+    walks.consumed(r, given, node)
     r.made.append(result)
     return result
 

@@ -17,7 +17,7 @@ from paramlint.source.imports import Imports
 from paramlint.source.interpreter import disk
 from paramlint.source.interpreter.values import Class, Function, Known, Scope, Value
 from paramlint.source.statements import every
-from paramlint.source.terms import Span
+from paramlint.source.terms import Span, Term
 
 if TYPE_CHECKING:
     from paramlint.source.interpreter.reader import Reader
@@ -142,6 +142,8 @@ class Project:
         self._modules: dict[tuple[str, Path], File | None] = {}
         #: The optimizers that are known, by qualified name, once they have been asked for.
         self.optimizers: dict[str, tuple[str, str | None]] | None = None
+        #: The classes of objects that were made, where these are the project's modules.
+        self.instances: dict[Term, Class] = {}
         #: What was found out of functions: whether they are worth following, what they name children of modules, and
         #: whether they are generators; and of loops, by the first statement in them: the names that they set.
         self.matters: dict[ast.AST, bool] = {}

@@ -89,6 +89,8 @@ class Reader:
         self.scope = Scope(file)
         self.place = Place()
         self.attributes: dict[tuple[Term, str], Value] = {}
+        #: What those hold that are computed from defaults, with these left open.
+        self.opened: dict[tuple[Term, str], Value] = {}
         self.instances: dict[Term, Class] = {}
         self.tags: list[tuple[Binder, str, Value, Place]] = []
         self.made: list[Made] = []
@@ -102,11 +104,14 @@ class Reader:
         self.inlined: set[ast.AST] = set()
         self.frames = [Frame(None)]
         self.calls: list[Span] = []
+        self.turns: list[int] = []
         self.open_settings = False
         self.steps = self.conditions = 0
         self.unordered: Span | None = None
         #: What tells apart the turns of a loop over different values, and the number of the loop.
         self.each: tuple[Term, int] | None = None
+        #: The families of the dicts that are made in such turns, by the loop and by where they are made.
+        self._families: dict[tuple[object, ...], int] = {}
         self._numbers = count(1)
 
     # What is read, by those who know how.
@@ -174,15 +179,17 @@ class Reader:
             self.unordered = before
 
     @contextmanager
-    def turn(self, value: Value, loop: int) -> Iterator[None]:
-        """Reads a turn of a loop that takes each value once, however many things have it."""
+    def turn(self, value: Value, loop: int, number: int = 0) -> Iterator[None]:
+        """Reads a turn of a loop, which takes each value once, however many things have it, where `loop` is not 0."""
         before = self.each
+        self.turns.append(number)
         if loop and isinstance(value, Term) and binders(value):
             self.each = (value, loop)
         try:
             yield
         finally:
             self.each = before
+            self.turns.pop()
 
     @contextmanager
     def inside(self, file: File, scope: Scope, frame: Frame) -> Iterator[None]:
@@ -216,7 +223,9 @@ class Reader:
     def table(self, node: ast.AST | None = None) -> Table:
         table = Table(self.place if node is None else self.at(node), family=self.fresh())
         if self.each is not None:
-            (table.key, table.family), table.distinct = self.each, True
+            table.key, loop = self.each
+            place = (loop, table.made.span, tuple(self.calls))
+            table.family, table.distinct = self._families.setdefault(place, table.family), True
         return table
 
     def opaque(self, node: ast.AST, values: Sequence[Value] = (), why: str = "") -> Opaque:

@@ -21,7 +21,12 @@ def change(constructions: Iterable[Construction], names: Mapping[Term, str], in_
 
     `names` has the variables that values were first given to; `in_module` says that `self` is a model.
     """
-    return _change(_roots(tuple(constructions), in_module), names)
+    found: dict[Term, str] = {}
+    for term in _roots(tuple(constructions), in_module):
+        name = _name(term, names)
+        again = sum(taken.partition(" #")[0] == name for taken in found.values())
+        found[term] = f"{name} #{again + 1}" if again else name
+    return _change(found)
 
 
 def rooted(constructions: Iterable[Construction], by: Change) -> tuple[Construction, ...]:
@@ -29,7 +34,7 @@ def rooted(constructions: Iterable[Construction], by: Change) -> tuple[Construct
     return tuple(_mapped(c, by) for c in constructions)
 
 
-def _roots(given: tuple[Construction, ...], in_module: bool) -> set[Term]:
+def _roots(given: tuple[Construction, ...], in_module: bool) -> Iterable[Term]:
     """The terms that stand for models: what is asked for all its parameters, or the longest expression that all the
     parts which are asked have in common."""
     chains: dict[Term, None] = {}
@@ -43,10 +48,9 @@ def _roots(given: tuple[Construction, ...], in_module: bool) -> set[Term]:
     for chain in chains:
         base, path = _split(chain)
         bases.setdefault(base, []).append(path)
-    roots: set[Term] = set()
-    for base, paths in bases.items():
-        roots |= {_joined(base, p) for p in _models(base, paths, in_module)}
-    return roots
+    return dict.fromkeys(
+        _joined(base, p) for base, paths in bases.items() for p in sorted(_models(base, paths, in_module))
+    )
 
 
 def _chains(part: Term) -> Iterable[Term]:
@@ -112,10 +116,10 @@ def _common(paths: list[tuple[str, ...]]) -> tuple[str, ...]:
     return first[:size] if len(paths) > 1 or size == 0 else first[: size - 1] if len(first) > 1 else first[:0]
 
 
-def _change(roots: set[Term], names: Mapping[Term, str]) -> Change:
+def _change(roots: Mapping[Term, str]) -> Change:
     def change(term: Term) -> Term | None:
         if term in roots:
-            return Root(_name(term, names))
+            return Root(roots[term])
         if isinstance(term, Attribute):
             base, _ = _split(term)
             inside = any(part in roots for part in walk(term))

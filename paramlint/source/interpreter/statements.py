@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from paramlint.source.interpreter import calls, conditions, loops
+from paramlint.source.interpreter import calls, conditions, defaults, guards, loops, memory, repeated
 from paramlint.source.interpreter.values import (
     Bag,
     Class,
@@ -20,8 +20,7 @@ from paramlint.source.interpreter.values import (
     Table,
     Value,
 )
-from paramlint.source.script import Branch, RuntimeCheck
-from paramlint.source.statements import every
+from paramlint.source.script import Branch
 from paramlint.source.terms import FALSE, TRUE, Const, Op, Opaque, Term, Var, binders, both, either, negated
 
 if TYPE_CHECKING:
@@ -45,9 +44,9 @@ def run(r: Reader, node: ast.stmt) -> None:
         case ast.If():
             _if(r, node)
         case ast.For() | ast.AsyncFor():
-            _for(r, node)
+            repeated.run(r, node)
         case ast.While(test=test, body=body, orelse=orelse):
-            _once(r, body, r.opaque(test))
+            repeated.once(r, body)
             r.run(orelse)
         case ast.With(items=items, body=body) | ast.AsyncWith(items=items, body=body):
             for item in items:
@@ -122,18 +121,20 @@ def assign(r: Reader, target: ast.expr, value: Value, node: ast.expr, *, turn: b
                 value.name = name
             if isinstance(value, Opaque):
                 r.names.setdefault(value, name)
+            again = None if turn else defaults.computed(r, node, value)
             r.scope.names[name] = value
+            r.scope.forget(name)
             # What a module sets at its top by itself is often set anew by a command line or a configuration.
             if len(r.frames) <= 2 and r.frame.function is None and isinstance(node, ast.Constant):
                 r.scope.settings.add(name)
-            else:
-                r.scope.settings.discard(name)
+            elif again is not None:
+                r.scope.computed[name] = again
         case ast.Tuple(elts=parts) | ast.List(elts=parts):
             _unpack(r, parts, value, node)
         case ast.Starred(value=inner):
             assign(r, inner, value, node)
         case ast.Attribute(value=of, attr=name):
-            _set_attribute(r, r.value(of), name, value)
+            _set_attribute(r, r.value(of), name, value, node)
         case ast.Subscript(value=of, slice=index):
             _set_item(r, r.value(of), index, value, target)
 
@@ -177,7 +178,7 @@ def _parts(value: Value, size: int) -> list[Value] | None:
     return found if found is not None and len(found) == size else None
 
 
-def _set_attribute(r: Reader, of: Value, name: str, value: Value) -> None:
+def _set_attribute(r: Reader, of: Value, name: str, value: Value, node: ast.expr) -> None:
     if isinstance(of, Var) and of.what == "value" and of.binder in r.place.binders:
         r.tags.append((of.binder, name, value, r.place))
     elif isinstance(of, Term):
@@ -185,7 +186,11 @@ def _set_attribute(r: Reader, of: Value, name: str, value: Value) -> None:
             value.name = name
         calls.escaped(r, value)
         if name != "requires_grad":
+            again = defaults.computed(r, node, value)
             r.attributes[of, name] = value
+            r.opened.pop((of, name), None)
+            if again is not None:
+                r.opened[of, name] = again
 
 
 def _set_item(r: Reader, of: Value, index: ast.expr, value: Value, node: ast.expr) -> None:
@@ -228,7 +233,7 @@ def _augmented(r: Reader, node: ast.AugAssign) -> None:
     expression = ast.BinOp(_loaded(node.target), node.op, node.value)
     ast.copy_location(expression, node)
     ast.fix_missing_locations(expression)
-    assign(r, node.target, r.value(expression), node.value)
+    assign(r, node.target, r.value(expression), expression)
 
 
 def _extended(r: Reader, before: Value, more: Value, node: ast.AugAssign) -> bool:
@@ -263,7 +268,7 @@ def _if(r: Reader, node: ast.If) -> None:
         r.branches.append(Branch(when, r.place.when, r.span(test), not refuses))
     holds, fails = conditions.tests(r, test, True), conditions.tests(r, test, False)
     if when != FALSE and all(isinstance(s, ast.Raise) for s in node.body) and len(node.body) == 1:
-        _guard(r, test, node)
+        guards.keep(r, test, node)
     _branch(
         r,
         when,
@@ -285,17 +290,15 @@ def _branch(
     """Reads both sides of a branch, and joins what names hold after it."""
     from paramlint.source.interpreter.reader import fallen
 
-    before, scope, attributes = r.place, r.scope, r.attributes
+    before, start = r.place, memory.now(r)
     one = replace(before, when=both(before.when, when), tests=(*before.tests, *holds))  # type: ignore[arg-type]
     other = replace(before, when=both(before.when, negated(when)), tests=(*before.tests, *fails))  # type: ignore[arg-type]
-    start = dict(scope.names)
-    r.place, r.attributes = one, dict(attributes)
+    r.place = one
     if one.when != FALSE:
         then()
-    after, names, first = r.place, dict(scope.names), r.attributes
-    scope.names.clear()
-    scope.names.update(start)
-    r.place, r.attributes = other, dict(attributes)
+    after, first = r.place, memory.now(r)
+    memory.back(r, start)
+    r.place = other
     if other.when != FALSE:
         otherwise()
     if after.when == FALSE:
@@ -303,16 +306,10 @@ def _branch(
             r.place = replace(before, when=FALSE)
         return
     if r.place.when == FALSE:
-        scope.names.clear()
-        scope.names.update(names)
-        r.place, r.attributes = after, first
+        memory.back(r, first)
+        r.place = after
         return
-    for name, held in names.items():
-        there = scope.names.get(name)
-        scope.names[name] = held if there is None else r.merge(when, held, there, name)
-    for key, held in first.items():
-        there = r.attributes.get(key)
-        r.attributes[key] = held if there is None else r.merge(when, held, there, key[1])
+    memory.join(r, when, first)
     reached = fallen(before.when, after.when, r.place.when, (one.when, other.when))
     r.place = replace(before, when=reached)
 
@@ -366,118 +363,9 @@ def _try(
     r.run(final)
 
 
-# Checks of the script's own.
-
-
 def _checked(r: Reader, test: ast.expr, node: ast.Assert) -> None:
     """An assertion: what it says holds from here on, where it speaks of settings."""
     when = conditions.condition(r, test)
-    _guard(r, test, node)
+    guards.keep(r, test, node)
     if not isinstance(when, Const) and not binders(when):
         r.place = replace(r.place, when=both(r.place.when, when))
-
-
-def _guard(r: Reader, test: ast.expr, node: ast.stmt) -> None:
-    """Keeps an assertion, or a test that raises, where it is about the parameters in the groups."""
-    text = r.text(test)
-    sets = any(isinstance(n, ast.BinOp) and isinstance(n.op, (ast.BitAnd, ast.BitOr, ast.Sub)) for n in every(test))
-    sets = sets or "isdisjoint" in text or "intersection" in text or "set(" in text or "issubset" in text
-    counted = any(
-        isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id in ("len", "sum") for n in every(test)
-    )
-    held = [r.scope.find(n.id) for n in every(test) if isinstance(n, ast.Name)]
-    collections = any(isinstance(v, (Bag, Table)) and (v.entries or v.unread) for v in held)
-    named = any(word in text for word in ("param", "group", "seen", "missing", "decay", "overlap", "unassigned"))
-    if sets and (collections or named):
-        r.checks.append(RuntimeCheck("sets", r.span(node)))
-    elif (counted and (collections or named)) or (named and collections):
-        single = isinstance(test, ast.Name) or (isinstance(test, ast.UnaryOp) and isinstance(test.operand, ast.Name))
-        r.checks.append(RuntimeCheck("sets" if single else "counts", r.span(node)))
-
-
-# Loops.
-
-
-def _for(r: Reader, node: ast.For | ast.AsyncFor) -> None:
-    over = r.value(node.iter)
-    with r.through(loops.unordered(over)):
-        _turns(r, node, over)
-
-
-def _turns(r: Reader, node: ast.For | ast.AsyncFor, over: Value) -> None:
-    from paramlint.source.interpreter.reader import Loop
-
-    turns = loops.turns(r, over, node.iter)[: loops.TURNS]
-    number = r.fresh() if loops.distinct(over) else 0
-    loop = Loop()
-    r.frame.loops.append(loop)
-    for turn in turns:
-        generic = bool(turn.binders)
-        if generic:
-            _forget(r, node.body, tuple(Var(b, "value") for b in turn.binders))
-        before = r.place
-        left, loop.again = loop.left, FALSE
-        if not generic and left != FALSE:
-            r.place = replace(r.place, when=both(r.place.when, negated(left)))
-        start = r.place
-        with r.under(turn.when, turn.tests, turn.binders), r.turn(turn.value, number):
-            if r.place.when != FALSE:
-                loops.bind(r, node.target, turn.value, node.iter)
-                r.run(node.body)
-            fell = r.place.when
-        if generic:
-            _leaving(r, turn.binders, node.body)
-            r.place = before
-            loop.left = FALSE
-        elif turn.when == TRUE:
-            r.place = replace(start, when=_reached(start.when, fell, loop.again), tests=start.tests)
-        else:
-            r.place = before
-    r.frame.loops.pop()
-    if loop.left == FALSE:
-        r.run(node.orelse)
-    else:
-        if node.orelse:
-            r.run(node.orelse)
-        r.place = replace(r.place, when=either(r.place.when, loop.left))
-
-
-def _reached(start: Term, fell: Term, again: Term) -> Term:
-    return start if fell == start else either(fell, again)
-
-
-def _once(r: Reader, body: Sequence[ast.stmt], when: Term) -> None:
-    """The body of a loop of which nothing is known but that it may run."""
-    from paramlint.source.interpreter.reader import Loop
-
-    r.frame.loops.append(Loop())
-    _forget(r, body, ())
-    before = r.place
-    r.run(body)
-    r.place = before
-    r.frame.loops.pop()
-
-
-def _forget(r: Reader, body: Sequence[ast.stmt], turn: tuple[Term, ...]) -> None:
-    """What a loop changes from turn to turn is not known when a turn begins."""
-    for name in _stored(r, body):
-        held = r.scope.names.get(name)
-        if isinstance(held, Term) and not isinstance(held, Var):
-            r.scope.names[name] = Opaque(f"{name} in a turn", turn, f"{name} changes from turn to turn")
-
-
-def _leaving(r: Reader, bound: tuple[object, ...], body: Sequence[ast.stmt]) -> None:
-    """What a loop's variables hold after it is what the last turn left."""
-    for name in _stored(r, body):
-        held = r.scope.names.get(name)
-        if isinstance(held, Term) and any(b in bound for b in binders(held)):
-            r.scope.names[name] = Opaque(f"{name} after the loop")
-
-
-def _stored(r: Reader, body: Sequence[ast.stmt]) -> list[str]:
-    """The names that a loop's body gives values to. It is read again on every turn, and in every call."""
-    if body[0] not in r.project.stored:
-        inside = (n for statement in body for n in every(statement))
-        names = [n.id for n in inside if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
-        r.project.stored[body[0]] = list(dict.fromkeys(names))
-    return r.project.stored[body[0]]

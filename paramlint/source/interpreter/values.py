@@ -9,7 +9,7 @@ from typing import Union
 
 from paramlint.record import dataclass
 from paramlint.source.script import OptimizerClass
-from paramlint.source.terms import TRUE, Binder, Item, Span, Term, Test, both, conjuncts, mapped
+from paramlint.source.terms import TRUE, Binder, Item, Opaque, Span, Term, Test, both, conjuncts, mapped
 
 
 @dataclass(frozen=True)
@@ -149,20 +149,28 @@ class Made:
 @dataclass(eq=False)
 class Scope:
     """Names and what they hold; `outer` is looked in next. `file` is the module that the code stands in. `settings` are
-    names whose values are defaults: another value may be given."""
+    names whose values are defaults: another value may be given. `computed` has what names that are computed from
+    defaults hold where these are left open."""
 
     file: object
     names: dict[str, Value] = field(default_factory=dict)
     outer: Scope | None = None
     settings: set[str] = field(default_factory=set)
+    computed: dict[str, Value] = field(default_factory=dict)
 
-    def is_setting(self, name: str) -> bool:
+    def opened(self, name: str) -> Value | None:
+        """What a name holds where defaults are left open; None for one that rests on none."""
         scope: Scope | None = self
         while scope is not None:
             if name in scope.names:
-                return name in scope.settings
+                return scope.computed.get(name, Opaque(name) if name in scope.settings else None)
             scope = scope.outer
-        return False
+        return None
+
+    def forget(self, name: str) -> None:
+        """What a name holds rests on no default any more."""
+        self.settings.discard(name)
+        self.computed.pop(name, None)
 
     def find(self, name: str) -> Value | None:
         scope: Scope | None = self
