@@ -104,13 +104,14 @@ RULES: tuple[Rule, ...] = (
     Rule("PML604", "closure-without-grad", "error", "the closure is called where gradients are off", _S),
     Rule("PML605", "no-no-grad", "warning", "step() updates through .data instead of under no_grad", _S),
     Rule("PML606", "empty-defaults", "warning", "Optimizer.__init__ is given no defaults", _S),
-    Rule("PML607", "deprecated-signature", "error", "an in-place operation takes its factor first", _S, "safe"),
+    Rule("PML607", "deprecated-signature", "warning", "a tensor operation takes its factor first", _S, "safe"),
     Rule("PML608", "grad-none", "warning", "a gradient is used that may be None", _S),
     Rule("PML609", "state-outside-state", "warning", "per-parameter state is kept outside self.state", _S),
     Rule("PML610", "no-super-init", "error", "Optimizer.__init__ is never called", _S),
     Rule("PML611", "consumes-params", "warning", "params is walked before Optimizer.__init__ has it", _S),
     Rule("PML612", "sparse-not-refused", "note", "sparse gradients are neither handled nor refused", _S, on=False),
     Rule("PML613", "grad-mutated", "note", "step() changes the gradient in place", _S),
+    Rule("PML614", "group-option-bypassed", "warning", "step() takes an option from elsewhere than its groups", _S),
 )
 
 

@@ -58,13 +58,13 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     (tmp_path / "old").mkdir()
     for name in ("train.py", "old/train.py"):
-        (tmp_path / name).write_text('import torch.optim\nfixable("PML607")\n')
+        (tmp_path / name).write_text('import torch.optim\nfixable("PML610")\n')
     return tmp_path
 
 
 def test_the_hook_on_files_reads_what_is_not_excluded(project: Path) -> None:
     code, said = run("paramlint", "train.py", "old/train.py")
-    assert code == 1 and "train.py:2:1: PML607" in said and "Found 1 error in 1 file" in said
+    assert code == 1 and "train.py:2:1: PML610" in said and "Found 1 error in 1 file" in said
     assert run("paramlint", "old/train.py")[0] == 0
     assert run("paramlint") == (0, "")
 

@@ -19,7 +19,7 @@ from paramlint.pipeline import Job
 from paramlint.report.json import SCHEMA, document
 from paramlint.run import Run
 
-SCRIPT = 'import torch.optim\n\nflag("PML607")\nflag("PML605")\n'
+SCRIPT = 'import torch.optim\n\nflag("PML610")\nflag("PML605")\n'
 
 
 @pytest.fixture(autouse=True)
@@ -51,8 +51,8 @@ def test_findings_are_one_and_on_stdout(here: Path) -> None:
     result = invoke("train.py", "src")
     assert (result.exit_code, result.stderr) == (1, "")
     assert result.stdout == (
-        "train.py:3:1: PML607 flagged as deprecated-signature\n"
-        '   | flag("PML607")\n'
+        "train.py:3:1: PML610 flagged as no-super-init\n"
+        '   | flag("PML610")\n'
         "   | ^^^^^^^^^^^^^^ error\n"
         "  help: do not flag it\n"
         "\n"
@@ -62,7 +62,7 @@ def test_findings_are_one_and_on_stdout(here: Path) -> None:
         "  help: do not flag it\n"
         "\n"
         "Found 1 error, 1 warning in 1 of 2 files\n"
-        "`paramlint explain PML607` says more.\n"
+        "`paramlint explain PML610` says more.\n"
     )
 
 
@@ -71,8 +71,8 @@ def test_findings_are_one_and_on_stdout(here: Path) -> None:
     [
         ([], 1),
         (["--fail-on", "warning"], 1),
-        (["--ignore", "PML607"], 0),
-        (["--ignore", "PML607", "--fail-on", "warning"], 1),
+        (["--ignore", "PML610"], 0),
+        (["--ignore", "PML610", "--fail-on", "warning"], 1),
         (["--select", "PML5"], 0),
         (["--select", "PML6"], 1),
         (["--exit-zero"], 0),
@@ -113,28 +113,28 @@ def test_wrong_usage_is_two(arguments: list[str], said: str) -> None:
 def test_rules_that_are_usually_off_speak_where_they_are_selected() -> None:
     write("train.py", 'flag("PML612")  # torch.optim')
     assert "PML612" not in invoke("train.py").stdout
-    assert "PML612" not in invoke("train.py", "--ignore", "PML607").stdout
+    assert "PML612" not in invoke("train.py", "--ignore", "PML610").stdout
     for arguments in (["--select", "PML612"], ["--extend-select", "PML612"], ["--select", "ALL"]):
         assert "PML612" in invoke("train.py", *arguments).stdout
 
 
 def test_order_is_that_of_the_files_and_the_source() -> None:
-    write("b.py", 'optim.x; flag("PML605"); flag("PML607")\nflag("PML601")')
+    write("b.py", 'optim.x; flag("PML605"); flag("PML610")\nflag("PML601")')
     write("a.py", 'flag("PML603")  # torch.optim')
     lines = invoke(".", "--output-format", "concise", "-q").stdout.splitlines()
     assert [line.split(" flagged")[0] for line in lines] == [
         "a.py:1:1: PML603",
         "b.py:1:10: PML605",
-        "b.py:1:26: PML607",
+        "b.py:1:26: PML610",
         "b.py:2:1: PML601",
     ]
 
 
 def test_columns_are_characters_and_long_calls_are_shown_by_their_first_line() -> None:
-    write("train.py", 'import torch.optim\nx = "ééé", flag(\n    "PML607",\n)\n')
+    write("train.py", 'import torch.optim\nx = "ééé", flag(\n    "PML610",\n)\n')
     out = invoke("train.py").stdout.splitlines()
     assert out[:3] == [
-        "train.py:2:12: PML607 flagged as deprecated-signature",
+        "train.py:2:12: PML610 flagged as no-super-init",
         '   | x = "ééé", flag(',
         "   |            ^^^^^ error",
     ]
@@ -143,7 +143,7 @@ def test_columns_are_characters_and_long_calls_are_shown_by_their_first_line() -
 def test_statistics_count_files_and_models() -> None:
     write("train.py")
     assert invoke("train.py", "--statistics", "-q").stdout == (
-        "1  PML605  warning  no-no-grad\n1  PML607  error    deprecated-signature\n"
+        "1  PML605  warning  no-no-grad\n1  PML610  error    no-super-init\n"
     )
 
 
@@ -153,13 +153,13 @@ def test_statistics_count_files_and_models() -> None:
 def test_rules_are_silent_in_some_files() -> None:
     write(
         "pyproject.toml",
-        '[tool.paramlint.per-file-ignores]\n"tests/*" = ["PML6"]\n"train.py" = "deprecated-signature"\n',
+        '[tool.paramlint.per-file-ignores]\n"tests/*" = ["PML6"]\n"train.py" = "no-super-init"\n',
     )
     for path in ("train.py", "src/train.py", "tests/test_a.py", "eval.py"):
         write(path)
     lines = invoke(".", "--output-format", "concise", "-q").stdout.splitlines()
     assert [line.split(" flagged")[0] for line in lines] == [
-        "eval.py:3:1: PML607",
+        "eval.py:3:1: PML610",
         "eval.py:4:1: PML605",
         "src/train.py:4:1: PML605",
         "train.py:4:1: PML605",
@@ -168,11 +168,11 @@ def test_rules_are_silent_in_some_files() -> None:
 
 def test_rules_are_silent_for_some_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
     write("pyproject.toml", '[tool.paramlint]\nignore-parameters = { "*.bias" = ["PML204"], "wte.*" = "PML2" }')
-    write("train.py", 'flag("PML204", "a.bias", "b")  # torch.optim\nflag("PML201", "wte.weight")\nflag("PML607")\n')
+    write("train.py", 'flag("PML204", "a.bias", "b")  # torch.optim\nflag("PML201", "wte.weight")\nflag("PML610")\n')
     write("paramlint_unused.txt")
     report = json.loads(invoke("train.py", "--output-format", "json").stdout)
     found = [(d["code"], d["parameters"]) for d in report["files"][0]["diagnostics"]]
-    assert found == [("PML204", ["b"]), ("PML607", [])]
+    assert found == [("PML204", ["b"]), ("PML610", [])]
 
 
 @pytest.mark.parametrize(
@@ -204,8 +204,8 @@ def test_a_project_file_that_does_not_speak_of_us_is_not_read() -> None:
 def test_standard_input() -> None:
     result = invoke("-", data=SCRIPT)
     assert result.exit_code == 1
-    assert result.stdout.startswith("-:3:1: PML607")
-    assert invoke("-", "--stdin-filename", "src/train.py", data=SCRIPT).stdout.startswith("src/train.py:3:1: PML607")
+    assert result.stdout.startswith("-:3:1: PML610")
+    assert invoke("-", "--stdin-filename", "src/train.py", data=SCRIPT).stdout.startswith("src/train.py:3:1: PML610")
     assert invoke("-", data=b"\xff\xfe").stdout.startswith("-:1:1: PML001")
     assert invoke("-", data="").exit_code == 0
 
@@ -218,8 +218,8 @@ def test_standard_input_is_left_out_by_its_name() -> None:
 
 
 def test_standard_input_is_mended_to_standard_output() -> None:
-    result = invoke("-", "--fix", data='x = torch.optim\nfixable("PML607")\nflag("PML605")\n')
-    assert result.stdout == 'x = torch.optim\ndone("PML607")\nflag("PML605")\n'
+    result = invoke("-", "--fix", data='x = torch.optim\nfixable("PML610")\nflag("PML605")\n')
+    assert result.stdout == 'x = torch.optim\ndone("PML610")\nflag("PML605")\n'
     assert "-:3:1: PML605" in result.stderr
     untouched = invoke("-", "--fix", data=SCRIPT)
     assert untouched.stdout == SCRIPT and untouched.exit_code == 1
@@ -228,14 +228,14 @@ def test_standard_input_is_mended_to_standard_output() -> None:
 # Mending
 
 
-FIXABLE = 'import torch.optim\n\nfixable("PML607")\nfixable("PML501", unsafe=True)\nflag("PML605")\n'
+FIXABLE = 'import torch.optim\n\nfixable("PML610")\nfixable("PML501", unsafe=True)\nflag("PML605")\n'
 
 
 def test_what_can_be_mended_is_marked_and_counted() -> None:
     write("train.py", FIXABLE)
     out = invoke("train.py", "--output-format", "concise").stdout.splitlines()
     assert out == [
-        "train.py:3:1: PML607 [*] flagged as deprecated-signature",
+        "train.py:3:1: PML610 [*] flagged as no-super-init",
         "train.py:4:1: PML501 flagged as partition-hole",
         "train.py:5:1: PML605 flagged as no-no-grad",
         "Found 2 errors, 1 warning in 1 file (1 fixable with --fix, 1 more with --unsafe-fixes)",
@@ -245,7 +245,7 @@ def test_what_can_be_mended_is_marked_and_counted() -> None:
 def test_fix_mends_what_is_safe() -> None:
     path = write("train.py", FIXABLE)
     result = invoke("train.py", "--fix", "--output-format", "concise")
-    assert path.read_text() == FIXABLE.replace('fixable("PML607")', 'done("PML607")')
+    assert path.read_text() == FIXABLE.replace('fixable("PML610")', 'done("PML610")')
     assert result.stdout.splitlines()[-1] == "Found 2 errors, 1 warning in 1 file (1 fixed, 2 remaining)"
     assert result.exit_code == 1
 
@@ -263,7 +263,7 @@ def test_diff_shows_and_changes_nothing() -> None:
     assert result.exit_code == 1
     assert result.stdout == (
         "--- train.py\n+++ train.py\n@@ -1,5 +1,5 @@\n import torch.optim\n \n"
-        '-fixable("PML607")\n+done("PML607")\n fixable("PML501", unsafe=True)\n flag("PML605")\n'
+        '-fixable("PML610")\n+done("PML610")\n fixable("PML501", unsafe=True)\n flag("PML605")\n'
     )
     assert result.stderr == "note: would fix 1 finding in 1 file\n"
     assert path.read_text() == FIXABLE
@@ -277,22 +277,22 @@ def test_diff_shows_and_changes_nothing() -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="file modes of POSIX")
 def test_a_mended_file_keeps_its_encoding_line_ends_and_mode() -> None:
     path = Path("train.py")
-    text = "# coding: latin-1\r\nimport torch.optim\r\nx = 'é'\r\nfixable('PML607')\r\n"
+    text = "# coding: latin-1\r\nimport torch.optim\r\nx = 'é'\r\nfixable('PML610')\r\n"
     path.write_bytes(text.encode("latin-1"))
     path.chmod(0o750)
     assert invoke("train.py", "--fix").exit_code == 0
     assert path.read_bytes() == text.replace("fixable", "done").encode("latin-1")
     assert path.stat().st_mode & 0o777 == 0o750
-    path.write_bytes(b"\xef\xbb\xbfimport torch.optim\nfixable('PML607')")
+    path.write_bytes(b"\xef\xbb\xbfimport torch.optim\nfixable('PML610')")
     assert invoke("train.py", "--fix").exit_code == 0
-    assert path.read_bytes() == b"\xef\xbb\xbfimport torch.optim\ndone('PML607')"
+    assert path.read_bytes() == b"\xef\xbb\xbfimport torch.optim\ndone('PML610')"
 
 
 def test_what_is_silenced_is_not_mended_and_idle_comments_go() -> None:
-    text = 'fixable("PML607")  # paramlint: ignore[PML607]\nx = 1  # paramlint: ignore[PML607]\n'
+    text = 'fixable("PML610")  # paramlint: ignore[PML610]\nx = 1  # paramlint: ignore[PML610]\n'
     path = write("train.py", text)
     result = invoke("train.py", "--fix")
-    assert path.read_text() == 'fixable("PML607")  # paramlint: ignore[PML607]\nx = 1\n'
+    assert path.read_text() == 'fixable("PML610")  # paramlint: ignore[PML610]\nx = 1\n'
     assert (result.exit_code, result.stdout) == (0, "Found 1 warning in 1 file (1 fixed, 0 remaining)\n")
 
 
@@ -321,7 +321,7 @@ def test_a_file_that_cannot_be_written_is_two(monkeypatch: pytest.MonkeyPatch) -
     result = invoke("a.py", "b.py", "--fix")
     assert result.exit_code == 2
     assert result.stderr == "error: a.py: No space left on device\n"
-    assert "b.py:3:1: PML607" in result.stdout
+    assert "b.py:3:1: PML610" in result.stdout
     assert sorted(os.listdir()) == ["a.py", "b.py"]
 
 
@@ -358,7 +358,7 @@ def test_json_is_as_its_schema_says() -> None:
     assert made["failures"][0]["target"] == "none.py"
     fixed = json.loads(invoke("src/train.py", "--fix", "--output-format", "json").stdout)
     jsonschema.validate(fixed, schema)
-    assert fixed["files"][0]["fixed"] == ["PML607"] and fixed["summary"]["fixed"] == 1
+    assert fixed["files"][0]["fixed"] == ["PML610"] and fixed["summary"]["fixed"] == 1
 
 
 def test_every_key_that_is_written_for_files_is_in_the_schema() -> None:
@@ -374,10 +374,10 @@ def test_every_key_that_is_written_for_files_is_in_the_schema() -> None:
 
 
 def test_github_commands_have_the_gravest_first_and_are_escaped() -> None:
-    write("a,b:c%.py", 'import torch.optim\nflag("PML605")\nflag("PML607")\nflag(\n    "PML613"\n)\n')
+    write("a,b:c%.py", 'import torch.optim\nflag("PML605")\nflag("PML610")\nflag(\n    "PML613"\n)\n')
     assert invoke("a,b:c%.py", "--output-format", "github").stdout.splitlines() == [
-        "::error title=paramlint PML607 (deprecated-signature),file=a%2Cb%3Ac%25.py,line=3,col=1,endLine=3,endColumn=14"
-        "::flagged as deprecated-signature. Do not flag it",
+        "::error title=paramlint PML610 (no-super-init),file=a%2Cb%3Ac%25.py,line=3,col=1,endLine=3,endColumn=14"
+        "::flagged as no-super-init. Do not flag it",
         "::warning title=paramlint PML605 (no-no-grad),file=a%2Cb%3Ac%25.py,line=2,col=1,endLine=2,endColumn=14"
         "::flagged as no-no-grad. Do not flag it",
         "::notice title=paramlint PML613 (grad-mutated),file=a%2Cb%3Ac%25.py,line=4,endLine=6"
@@ -387,21 +387,21 @@ def test_github_commands_have_the_gravest_first_and_are_escaped() -> None:
 
 
 def test_gitlab_report() -> None:
-    write("src/train.py", SCRIPT + 'flag("PML607")\n')
+    write("src/train.py", SCRIPT + 'flag("PML610")\n')
     made = json.loads(invoke("src", "--output-format", "gitlab").stdout)
     assert [(i["check_name"], i["severity"]) for i in made] == [
-        ("PML607", "major"),
+        ("PML610", "major"),
         ("PML605", "minor"),
-        ("PML607", "major"),
+        ("PML610", "major"),
     ]
-    assert made[0]["description"] == "flagged as deprecated-signature"
+    assert made[0]["description"] == "flagged as no-super-init"
     assert made[0]["location"] == {
         "path": "src/train.py",
         "positions": {"begin": {"line": 3, "column": 1}, "end": {"line": 3, "column": 15}},
     }
     before = [i["fingerprint"] for i in made]
     assert len(set(before)) == 3
-    write("src/train.py", "# lines above change nothing\n" + SCRIPT + 'flag("PML607")\n')
+    write("src/train.py", "# lines above change nothing\n" + SCRIPT + 'flag("PML610")\n')
     assert [i["fingerprint"] for i in json.loads(invoke("src", "--output-format", "gitlab").stdout)] == before
     assert invoke("src", "--output-format", "gitlab", "--select", "PML5").stdout == "[]\n"
 
@@ -460,9 +460,9 @@ def built(monkeypatch: pytest.MonkeyPatch) -> Built:
 def test_a_comment_ties_a_script_to_a_model(comment: str, target: str, built: Built) -> None:
     write("pyproject.toml", '[tool.paramlint.targets.gpt]\ntarget = "configured:build"\nkwargs = { n = 2 }')
     write("src/model.py", "")
-    write("src/train.py", f'{comment}\nflag("PML607")\n')
+    write("src/train.py", f'{comment}\nflag("PML610")\n')
     result = invoke("src/train.py")
-    assert "PML607 flagged for model.GPT" in result.stdout
+    assert "PML610 flagged for model.GPT" in result.stdout
     (job,) = built.jobs
     assert job.target == ("configured:build" if target == "gpt" else target)
     assert job.kwargs == ({"n": 2} if target == "gpt" else {})

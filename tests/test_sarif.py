@@ -200,10 +200,10 @@ def region(result: dict[str, Any]) -> tuple[int, ...]:
 
 
 def test_results_of_source_files() -> None:
-    write("my src/é.py", 'import torch.optim\nx = "é", flag(\n    "PML607"\n)\nflag("PML605")\nflag("PML613")\n')
+    write("my src/é.py", 'import torch.optim\nx = "é", flag(\n    "PML610"\n)\nflag("PML605")\nflag("PML613")\n')
     made = checked(".")
     assert [(r["ruleId"], r["level"]) for r in made["results"]] == [
-        ("PML607", "error"),
+        ("PML610", "error"),
         ("PML605", "warning"),
         ("PML613", "note"),
     ]
@@ -214,8 +214,8 @@ def test_results_of_source_files() -> None:
     }
     assert region(first) == (2, 10, 4, 2)
     assert region(second) == (5, 1, 5, 15)
-    assert first["message"]["text"] == "flagged as deprecated-signature\ndo not flag it"
-    assert [r["id"] for r in made["tool"]["driver"]["rules"]] == ["PML605", "PML607", "PML613"]
+    assert first["message"]["text"] == "flagged as no-super-init\ndo not flag it"
+    assert [r["id"] for r in made["tool"]["driver"]["rules"]] == ["PML605", "PML610", "PML613"]
 
 
 def test_rules_bring_their_pages() -> None:
@@ -227,7 +227,7 @@ def test_rules_bring_their_pages() -> None:
 
 
 def test_fingerprints_outlive_the_lines_above_and_differ() -> None:
-    text = 'import torch.optim\nflag("PML607")\nflag("PML607")\nif x:\n    flag("PML607")\nflag("PML605")\n'
+    text = 'import torch.optim\nflag("PML610")\nflag("PML610")\nif x:\n    flag("PML610")\nflag("PML605")\n'
 
     def prints() -> list[str]:
         return [r["partialFingerprints"]["primaryLocationLineHash"] for r in checked("train.py")["results"]]
@@ -242,13 +242,13 @@ def test_fingerprints_outlive_the_lines_above_and_differ() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        'import torch.optim\nx = 1; fixable("PML607")\ny = 2\n',
-        'import torch.optim\nfixable("PML607")',
-        "x = 1\n# paramlint: ignore[PML607]\ny = 2\n",
-        "x = 1  # paramlint: ignore[PML607]",
-        "# paramlint: ignore[PML607]\n",
-        "# paramlint: ignore[PML607]",
-        "x = 1\r\n# paramlint: ignore[PML607]\r\n",
+        'import torch.optim\nx = 1; fixable("PML610")\ny = 2\n',
+        'import torch.optim\nfixable("PML610")',
+        "x = 1\n# paramlint: ignore[PML610]\ny = 2\n",
+        "x = 1  # paramlint: ignore[PML610]",
+        "# paramlint: ignore[PML610]\n",
+        "# paramlint: ignore[PML610]",
+        "x = 1\r\n# paramlint: ignore[PML610]\r\n",
     ],
 )
 def test_fixes_change_the_file_as_mending_does(text: str) -> None:

@@ -6,6 +6,7 @@ import ast
 from collections.abc import Callable, Iterator
 
 from paramlint.checks.optimizer_classes import (
+    bypass,
     closures,
     construction,
     gradients,
@@ -36,11 +37,12 @@ CHECKS: tuple[Callable[[Source], Iterator[Finding]], ...] = (
     construction.consumes_params,
     gradients.sparse,
     gradients.mutated,
+    bypass.check,
 )
 
 
 def examine(tree: ast.Module, text: str, path: str, known: Knowledge) -> tuple[Finding, ...]:
-    """What PML601-613 say of one file, in the order of its lines; those that are off by default among it.
+    """What PML601-614 say of one file, in the order of its lines; those that are off by default among it.
 
     `text` is what `tree` was parsed from. One finding for each code and place: a helper that several classes of the
     file call is spoken of once.

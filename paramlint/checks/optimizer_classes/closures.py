@@ -9,15 +9,18 @@ from paramlint.checks.optimizer_classes.context import Source, first
 from paramlint.finding import Finding
 from paramlint.source.class_facts import OptimizerFacts
 from paramlint.source.reaching import contexts, decorated_off, grad_mode
+from paramlint.source.statements import every
 
-_FORM = "`loss = closure()` under `torch.enable_grad()` where there is one, and `return loss`"
+_FORM = (
+    "def step(self, closure=None), `loss = closure()` under `torch.enable_grad()` where there is one, and `return loss`"
+)
 
 
 def no_closure(source: Source) -> Iterator[Finding]:
-    """PML602: silent where a closure is refused aloud, and for wrappers."""
+    """PML602: silent where a closure is refused aloud, and for wrappers that take none."""
     for c in source.classes:
         step = c.step
-        if step is None or c.delegates or step.args.vararg or step.args.kwarg:
+        if step is None or step.args.vararg or step.args.kwarg or (c.delegates and c.closure is None):
             continue
         if c.closure is None:
             message = "step() takes no closure: callers that pass one, as Lightning does, get a TypeError"
@@ -25,7 +28,8 @@ def no_closure(source: Source) -> Iterator[Finding]:
             message = "step() takes a closure and never calls it: a loop that leaves the backward to it trains nothing"
         else:
             continue
-        yield source.finding("PML602", step, message, f"def step(self, closure=None), {_FORM}", label=_label(c))
+        help = "hand it on to the inner step(), or call it and return its loss" if c.delegates else _FORM
+        yield source.finding("PML602", step, message, help, label=_label(c))
 
 
 def returns_nothing(source: Source) -> Iterator[Finding]:
@@ -66,6 +70,20 @@ def without_grad(source: Source) -> Iterator[Finding]:
             label=_label(c),
             severity="warning" if _refused(c.step, c.closure.arg) else None,
         )
+
+
+def bare_call(c: OptimizerFacts) -> bool:
+    """Whether the step calls its closure where nothing turns gradients on: with gradients off in the step as a whole,
+    the closure would have none."""
+    if c.step is None or c.closure is None or _wrapped(c.step, c.closure.arg):
+        return False
+    on = {
+        id(n)
+        for w in every(c.step)
+        if isinstance(w, ast.With) and any(grad_mode(i.context_expr) == "on" for i in w.items)
+        for n in every(w)
+    }
+    return any(_calls(n, c.closure.arg) and id(n) not in on for n in every(c.step))
 
 
 def _used(step: ast.FunctionDef, closure: str) -> bool:

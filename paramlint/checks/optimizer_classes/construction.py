@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from paramlint.checks.optimizer_classes.context import Source, arguments
+from paramlint.checks.optimizer_classes.options import options
 from paramlint.finding import Finding
 from paramlint.source.class_facts import OptimizerFacts
 from paramlint.source.statements import every
@@ -36,18 +37,23 @@ _WALKS = (
 
 
 def empty_defaults(source: Source) -> Iterator[Finding]:
-    """PML606: silent for wrappers, whose options are those of the optimizers inside."""
+    """PML606: silent for wrappers, whose options are those of the optimizers inside, and where no option is read that
+    the class does not see to itself."""
     for c in source.classes:
         if not c.bare or not c.steps or c.delegates:
             continue
         for made in c.init_calls:
             if made.defaults is None or not _empty(made.defaults, c):
                 continue
+            seen = options(c)
+            missing = sorted(seen.needed - seen.asked - seen.stored - seen.made, key=lambda k: (k != "lr", k))
+            if not missing:
+                break
             yield source.finding(
                 "PML606",
                 made.defaults,
-                "Optimizer.__init__ is given no defaults: a plain list of parameters has no lr, and so has a group "
-                "that is added later",
+                f"Optimizer.__init__ is given no defaults: a plain list of parameters has no {missing[0]}, nor has a "
+                "group that is added later",
                 "give the defaults of each option: torch fills in what a group leaves out",
                 label=f"{c.name}.__init__",
             )

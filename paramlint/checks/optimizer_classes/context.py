@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import field
 from functools import cached_property
 
@@ -84,3 +84,16 @@ def mentions(node: ast.AST, name: str) -> bool:
 def arguments(function: ast.FunctionDef) -> Sequence[ast.arg]:
     """The named arguments of a method, without the first."""
     return [*function.args.posonlyargs, *function.args.args][1:] + function.args.kwonlyargs
+
+
+def passed(call: ast.Call, called: ast.FunctionDef) -> Iterator[tuple[str, ast.expr]]:
+    """The arguments of a function or method of the file, by what it calls them, and what a call gives as each."""
+    names = [a.arg for a in (*called.args.posonlyargs, *called.args.args)]
+    if isinstance(call.func, ast.Attribute) and not _static(called):
+        names = names[1:]
+    named: Mapping[str, ast.expr] = {k.arg: k.value for k in call.keywords if k.arg}
+    yield from (*zip(names, call.args, strict=False), *named.items())
+
+
+def _static(function: ast.FunctionDef) -> bool:
+    return any(isinstance(d, ast.Name) and d.id == "staticmethod" for d in function.decorator_list)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 
+from paramlint.checks.optimizer_classes.context import passed
 from paramlint.source.class_facts import OptimizerFacts
 from paramlint.source.reaching import callee, is_grad
 from paramlint.source.statements import every
@@ -15,6 +16,7 @@ _VIEWS = frozenset(
     "narrow select chunk split unbind expand to_local".split()
 )
 _VIEW_ATTRIBUTES = frozenset({"data", "T", "mT", "real", "imag", "_local_tensor"})
+_ALIASES = {"half": "float16", "float": "float32", "double": "float64"}
 #: In-place by their names, but no change of what the gradient says, or the wish to clear it.
 _HARMLESS = frozenset({"zero_", "detach_", "requires_grad_", "record_stream_", "squeeze_", "unsqueeze_"})
 
@@ -51,6 +53,8 @@ class _Body:
 
     def __init__(self, walk: _Walk, function: ast.FunctionDef) -> None:
         self.walk, self.owner = walk, function
+        #: How parameters are written whose gradients are read here.
+        self.parameters = {ast.unparse(n.value) for n in every(function) if isinstance(n, ast.Attribute) and is_grad(n)}
 
     def block(self, body: Sequence[ast.stmt], shared: frozenset[str]) -> frozenset[str]:
         for statement in body:
@@ -61,7 +65,8 @@ class _Body:
         match node:
             case ast.If(test=test, body=body, orelse=orelse):
                 self.looked(test, shared)
-                ways = [(self.block(b, shared), _leaves(b)) for b in (body, orelse)]
+                then, other = self.by_dtype(test, shared)
+                ways = [(self.block(b, s), _leaves(b)) for b, s in ((body, then), (orelse, other))]
                 return frozenset[str]().union(*(after for after, left in ways if not left))
             case ast.For(target=target, iter=over, body=body, orelse=orelse):
                 self.looked(over, shared)
@@ -97,15 +102,33 @@ class _Body:
                 self.looked(child, shared)
         return shared
 
+    def by_dtype(self, test: ast.expr, shared: frozenset[str]) -> tuple[frozenset[str], frozenset[str]]:
+        """What shares a gradient's memory where a test of its dtype holds, and where it fails.
+
+        A gradient has the dtype of its parameter. "grad@float32" stands for a name that is one of that dtype.
+        """
+        asked = _dtypes(test)
+        if asked is None:
+            return shared, shared
+        of, names, holds = asked
+        if not (self.shares(of, shared) or ast.unparse(of) in self.parameters):
+            return shared, shared
+        those = frozenset(s for s in shared if "@" not in s or s.partition("@")[2] in names)
+        others = frozenset(s for s in shared if s.partition("@")[2] not in names)
+        if len(names) == 1:
+            those = frozenset(s if "@" in s else f"{s}@{min(names)}" for s in those)
+        return (those, others) if holds else (others, those)
+
     def bound(self, target: ast.expr, value: ast.expr, shared: frozenset[str]) -> frozenset[str]:
         if isinstance(target, ast.Name):
-            return shared | {target.id} if self.shares(value, shared) else shared - {target.id}
+            rest = _unbound(target, shared)
+            return rest | {target.id} if self.shares(value, shared) else rest
         if isinstance(target, (ast.Tuple, ast.List)):
             pairs = value.elts if isinstance(value, (ast.Tuple, ast.List)) else []
             if len(pairs) == len(target.elts):
                 old = shared
                 for one, given in zip(target.elts, pairs, strict=True):
-                    rest = shared - {one.id} if isinstance(one, ast.Name) else shared
+                    rest = _unbound(one, shared)
                     shared = rest | {one.id} if isinstance(one, ast.Name) and self.shares(given, old) else rest
                 return shared
             return _unbound(target, shared)
@@ -115,7 +138,7 @@ class _Body:
         """Whether an expression may be a gradient or a view of one."""
         match node:
             case ast.Name(id=name):
-                return name in shared
+                return any(s.partition("@")[0] == name for s in shared)
             case ast.Attribute(value=value, attr=attr):
                 return is_grad(node) or (attr in _VIEW_ATTRIBUTES and self.shares(value, shared))
             case ast.Call(func=ast.Attribute(value=value, attr=attr)):
@@ -125,8 +148,8 @@ class _Body:
                 return any(self.shares(a, shared) for a in args)
             case ast.IfExp(body=body, orelse=orelse):
                 return self.shares(body, shared) or self.shares(orelse, shared)
-            case ast.Subscript(value=ast.Name(id=name), slice=index):
-                return name in shared and not isinstance(index, ast.Name)
+            case ast.Subscript(value=ast.Name(), slice=index):
+                return self.shares(node.value, shared) and not isinstance(index, ast.Name)
             case ast.NamedExpr(value=value):
                 return self.shares(value, shared)
         return False
@@ -142,16 +165,8 @@ class _Body:
                         self.report(n)
             called = callee(n.func, self.walk.c.methods, self.walk.c.functions)
             if called is not None:
-                self.walk.function(called, frozenset(self._given(n, called, shared)))
-
-    def _given(self, call: ast.Call, called: ast.FunctionDef, shared: frozenset[str]) -> Iterator[str]:
-        names = [a.arg for a in (*called.args.posonlyargs, *called.args.args)]
-        if isinstance(call.func, ast.Attribute) and not _static(called):
-            names = names[1:]
-        named: Mapping[str, ast.expr] = {k.arg: k.value for k in call.keywords if k.arg}
-        for name, value in (*zip(names, call.args, strict=False), *named.items()):
-            if self.shares(value, shared):
-                yield name
+                given = (name for name, value in passed(n, called) if self.shares(value, shared))
+                self.walk.function(called, frozenset(given))
 
     def report(self, node: ast.expr | ast.stmt) -> None:
         self.walk.found.setdefault(id(self.owner), node)
@@ -173,8 +188,19 @@ def _leaves(body: Sequence[ast.stmt]) -> bool:
 
 
 def _unbound(target: ast.expr, shared: frozenset[str]) -> frozenset[str]:
-    return shared - {n.id for n in every(target) if isinstance(n, ast.Name)}
+    bound = {n.id for n in every(target) if isinstance(n, ast.Name)}
+    return frozenset(s for s in shared if s.partition("@")[0] not in bound)
 
 
-def _static(function: ast.FunctionDef) -> bool:
-    return any(isinstance(d, ast.Name) and d.id == "staticmethod" for d in function.decorator_list)
+def _dtypes(test: ast.expr) -> tuple[ast.expr, set[str], bool] | None:
+    """What a test of a dtype asks: of which tensor, for which names of dtypes, and whether it holds for those."""
+    match test:
+        case ast.Compare(left=ast.Attribute(value=of, attr="dtype"), ops=[op], comparators=[right]):
+            pass
+        case _:
+            return None
+    given = right.elts if isinstance(right, (ast.Set, ast.Tuple, ast.List)) else [right]
+    if not isinstance(op, (ast.Eq, ast.NotEq, ast.Is, ast.IsNot, ast.In, ast.NotIn)):
+        return None
+    names = {_ALIASES.get(n.attr, n.attr) for n in given if isinstance(n, ast.Attribute)}
+    return (of, names, isinstance(op, (ast.Eq, ast.Is, ast.In))) if len(names) == len(given) else None

@@ -6,7 +6,11 @@ import ast
 from collections.abc import Iterator
 
 from paramlint.checks.optimizer_classes.context import Source, arguments, mentions
+from paramlint.checks.optimizer_classes.options import options
 from paramlint.finding import Finding
+from paramlint.source.class_facts import OptimizerFacts
+from paramlint.source.reaching import reached
+from paramlint.source.statements import every
 
 _NAMES = ("lr", "learning_rate")
 _CHECKS = ("valid", "check", "assert", "ensure", "positive", "negative", "verify")
@@ -15,7 +19,7 @@ _CHECKS = ("valid", "check", "assert", "ensure", "positive", "negative", "verify
 def check(source: Source) -> Iterator[Finding]:
     """Speaks where `__init__` hands its lr to `torch.optim.Optimizer`, and compares it with nothing on the way.
 
-    Silent where a base class in the file, or one that is not seen, may do it.
+    Silent where a base class in the file, or one that is not seen, may do it, and where nothing uses the lr.
     """
     for c in source.classes:
         init = c.own.get("__init__")
@@ -24,6 +28,8 @@ def check(source: Source) -> Iterator[Finding]:
         lr = next((a for a in arguments(init) if a.arg in _NAMES), None)
         if lr is None or any(_tests(n, lr.arg) for m in c.methods.values() for n in ast.walk(m)):
             continue
+        if not _uses(c, init, lr.arg):
+            continue
         yield source.finding(
             "PML601",
             lr,
@@ -31,6 +37,24 @@ def check(source: Source) -> Iterator[Finding]:
             f"raise a ValueError where not {lr.arg} >= 0, as torch.optim's own classes do",
             label=f"{c.name}.__init__",
         )
+
+
+def _uses(c: OptimizerFacts, init: ast.FunctionDef, lr: str) -> bool:
+    """Whether a method reads the lr: from a group, from the defaults, or from what the constructor made of it."""
+    if options(c).lost:
+        return True
+    kept = {lr}
+    for node in every(init):
+        if isinstance(node, ast.Assign) and mentions(node.value, lr):
+            kept |= {t.attr for t in node.targets if isinstance(t, ast.Attribute)}
+    others = dict.fromkeys(f for m in c.methods.values() if m is not init for f in reached(m, c.methods, c.functions))
+    for node in (n for f in others for n in every(f)):
+        match node:
+            case ast.Attribute(attr=name) if name in kept:
+                return True
+            case ast.Constant(value=str(name)) if name == lr:
+                return True
+    return False
 
 
 def _tests(node: ast.AST, lr: str) -> bool:

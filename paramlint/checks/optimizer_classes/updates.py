@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from paramlint.checks.optimizer_classes.closures import bare_call
 from paramlint.checks.optimizer_classes.context import Source, first
 from paramlint.finding import Finding
 from paramlint.source.reaching import contexts
@@ -29,7 +30,9 @@ def check(source: Source) -> Iterator[Finding]:
             found,
             "the parameter is updated through .data: autograd does not see it, and a backward that still needs the "
             "old values computes with the new ones",
-            "decorate step() with @torch.no_grad(), and update the parameter itself",
+            "decorate step() with @torch.no_grad(), "
+            + ("call the closure under `with torch.enable_grad():`, " if bare_call(c) else "")
+            + "and update the parameter itself",
             label=f"{c.name}.step",
         )
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
+from dataclasses import replace
 
-from paramlint.checks.scripts.asked import signed, without_settings
+from paramlint.checks.scripts.asked import of_group, signed, without_settings
 from paramlint.checks.scripts.context import ScriptContext
 from paramlint.finding import Finding
 from paramlint.source.interpreter.entries import Read
@@ -12,7 +14,23 @@ from paramlint.source.point import Point
 from paramlint.source.prove import possible
 from paramlint.source.script import Branch, SymbolicGroup
 from paramlint.source.search import Search
-from paramlint.source.terms import FALSE, Binder, Const, Item, Op, Root, Span, Term, Var, binders, both, parts, walk
+from paramlint.source.statements import every, statements
+from paramlint.source.terms import (
+    FALSE,
+    Binder,
+    Const,
+    Item,
+    Op,
+    Root,
+    Span,
+    Term,
+    Var,
+    binders,
+    both,
+    negated,
+    parts,
+    walk,
+)
 from paramlint.source.universe import universe
 
 #: How the names end of parameters that have one dimension in every model.
@@ -24,7 +42,7 @@ _SHAPES = ("attr:ndim", "attr:shape", "method:size", "method:numel", "method:nel
 
 
 def unreachable(ctx: ScriptContext) -> Iterator[Finding]:
-    """PML505."""
+    """PML505: where a group hangs on the test, and whatever the callers of its function ask for."""
     places: dict[Span, list[Branch]] = {}
     for read in ctx.reads:
         for branch in read.branches:
@@ -32,7 +50,12 @@ def unreachable(ctx: ScriptContext) -> Iterator[Finding]:
                 places.setdefault(branch.span, []).append(branch)
     for span, same in places.items():
         # a test in a function that is called twice, or in a loop over known values, is dead where it is each time
-        if all(b.body for b in same) and all(_is_dead(b) for b in dict.fromkeys(same)):
+        if not all(b.body for b in same) or not all(_is_dead(b) for b in dict.fromkeys(same)):
+            continue
+        users = [r for r in ctx.reads if any(b.span == span for b in r.branches)]
+        if any(_decides(ctx, r, b) for r in users for b in same) and all(
+            _is_dead(_for_any_caller(ctx, r, b)) for r in users for b in r.branches if b.span == span
+        ):
             taken = _taken(same[0])
             yield ctx.finding(
                 "PML505",
@@ -41,6 +64,97 @@ def unreachable(ctx: ScriptContext) -> Iterator[Finding]:
                 + (": all that it asks for went another way before" if taken else ": it contradicts itself"),
                 "put the narrower test first, or take this one out",
             )
+
+
+def _decides(ctx: ScriptContext, read: Read, branch: Branch) -> bool:
+    """Whether a group hangs on a test: something in it is put there on one side of the test, or has an option by it."""
+    groups = [g for c in read.build.constructions for g in c.groups]
+    items = [i for g in groups for i in g.items]
+    if any(_inside(t.span, branch.span) for i in items for t in i.tests):
+        return True
+    if both(branch.when, branch.test) != FALSE:
+        return any(t == branch.test for g in groups for whole in of_group(g) for t in walk(whole))
+    # What stands behind a plain contradiction is not read: does it collect, in a function that fills groups?
+    function = _function(ctx, branch.span)
+    places = [s for s in (*(g.span for g in groups), *(i.span for i in items)) if s is not None]
+    fills = function is None or any(_inside(s, ctx.file.span(function)) for s in places)
+    return fills and any(map(_collects, _behind(ctx, branch.span)))
+
+
+def _behind(ctx: ScriptContext, span: Span) -> Iterator[ast.AST]:
+    """What is done where a test holds."""
+    for node in every(ctx.file.tree):
+        match node:
+            case ast.If(test=test, body=body) if ctx.file.span(test) == span:
+                yield from (n for statement in body for n in every(statement))
+            case ast.ListComp(generators=made) | ast.SetComp(generators=made) | ast.GeneratorExp(generators=made):
+                if any(ctx.file.span(test) == span for one in made for test in one.ifs):
+                    yield node
+
+
+def _collects(node: ast.AST) -> bool:
+    match node:
+        case ast.Call(func=ast.Attribute(attr="append" | "extend" | "add" | "update" | "insert")):
+            return True
+        case ast.AugAssign() | ast.Yield() | ast.ListComp() | ast.SetComp() | ast.GeneratorExp():
+            return True
+        case ast.Assign(targets=[ast.Subscript()]):
+            return True
+    return False
+
+
+def _inside(span: Span, whole: Span) -> bool:
+    if span.path != whole.path:
+        return False
+    start, end = (span.line, span.column), (span.end_line, span.end_column)
+    return (whole.line, whole.column) <= start and end <= (whole.end_line, whole.end_column)
+
+
+def _for_any_caller(ctx: ScriptContext, read: Read, branch: Branch) -> Branch:
+    """The branch without what earlier tests say that ask by an argument of its function: other callers may give
+    another. The model is no such argument, and neither are settings by their names (`args.all`)."""
+    function = _function(ctx, branch.span)
+    if function is None or function is read.node:
+        return branch
+    a = function.args
+    names = {one.arg for one in (*a.posonlyargs, *a.args, *a.kwonlyargs)}
+    asking = {ctx.file.span(test) for test in _tests(function) if names & _plain_names(test)}
+    said: set[Term] = set()
+    for other in read.branches:
+        if other.span in asking and other.span != branch.span:
+            said |= {*_conjuncts(other.test), *_conjuncts(negated(other.test))}
+    return replace(branch, when=both(*(c for c in _conjuncts(branch.when) if c not in said)))
+
+
+def _function(ctx: ScriptContext, span: Span) -> ast.FunctionDef | None:
+    """The innermost function that a place is in."""
+    found = None
+    for node in statements(ctx.file.tree):  # from the outside in
+        if isinstance(node, ast.FunctionDef) and _inside(span, ctx.file.span(node)):
+            found = node
+    return found
+
+
+def _tests(function: ast.FunctionDef) -> Iterator[ast.expr]:
+    for node in every(function):
+        match node:
+            case ast.If(test=test) | ast.IfExp(test=test):
+                yield test
+            case ast.comprehension(ifs=tests):
+                yield from tests
+
+
+def _plain_names(test: ast.expr) -> set[str]:
+    """The names in a test that stand for values themselves, without attributes."""
+    nodes = list(every(test))
+    owners = {id(n.value) for n in nodes if isinstance(n, (ast.Attribute, ast.Subscript))}
+    return {n.id for n in nodes if isinstance(n, ast.Name) and id(n) not in owners}
+
+
+def _conjuncts(term: Term) -> tuple[Term, ...]:
+    if isinstance(term, Op) and term.op == "not" and isinstance(term.args[0], Op) and term.args[0].op == "or":
+        return tuple(negated(t) for t in term.args[0].args)
+    return term.args if isinstance(term, Op) and term.op == "and" else (term,)
 
 
 def _is_dead(branch: Branch) -> bool:
