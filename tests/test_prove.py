@@ -274,6 +274,23 @@ def test_what_hangs_on_the_model_is_unknown():
     assert "depends on the model: model.h" in listed.covered.reasons
 
 
+def test_what_hangs_on_other_parameters_is_named():
+    """`[p for p in rest if p.shape in {q.shape for q in matrices}]`: p is no answer to what that depends on."""
+    other = Binder(2, "parameter", MODEL)
+    shape, theirs = Op("attr:shape", (P,)), Op("attr:shape", (Var(other, "value"),))
+    matrices = Op("==", (Op("attr:ndim", (Var(other, "value"),)), Const(2)))
+    same = both(matrices, Op("==", (shape, theirs)))
+    v = verdict(taking(both(no(has("bias")), same), binders=(other, LOOP)), taking(has("bias")))
+    assert v.covered.reasons == ("depends on the model: p.shape == q.shape",)
+    assert v.disjoint.state == "proved"  # what it asks of the parameter itself is known
+
+
+def test_witnesses_of_likely_shapes():
+    """Biases have one dimension, where the groups allow it."""
+    assert verdict(taking(starts("lm_head")), taking(ends("bias"))).disjoint.witness.ndim == 1
+    assert verdict(taking(starts("lm_head")), taking(both(ends("bias"), at_least(2)))).disjoint.witness.ndim == 2
+
+
 def test_what_is_taken_whole_is_taken_twice():
     again = verdict(taking(TRUE), explicit("lm_head", "weight")).disjoint
     assert again.state == "refuted" and again.witness.name == "lm_head.weight" and not again.certain

@@ -324,6 +324,21 @@ FORMS = {
             groups.append({"params": [p for p in model.blocks.parameters() if p.shape == shape], "lr": 0.1})
         return groups
     """,
+    "one group for each shape": """
+        hidden, rest = [], []
+        for n, p in model.named_parameters():
+            if p.ndim == 2 and "emb" not in n:
+                hidden.append(p)
+            elif p.ndim == 2:
+                rest.append(p)
+            else:
+                hidden.append(p)
+        groups = [{"params": dict.fromkeys(rest)}]
+        for shape in dict.fromkeys(tuple(p.shape) for p in hidden):
+            same = [p for p in hidden if tuple(p.shape) == shape]
+            groups.append({"params": same, "lr": 0.1 * shape[0]})
+        return groups
+    """,
     "seen before": """
         seen, first, second = set(), [], []
         for p in model.blocks.parameters():

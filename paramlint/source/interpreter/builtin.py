@@ -165,7 +165,8 @@ def _keyed(r: Reader, over: Value, value: list[Value], node: ast.Call) -> Table:
     loops.hand_on(r, over)
     for turn in loops.turns(r, over, node.args[0]):
         with r.under(turn.when, turn.tests, turn.binders):
-            if isinstance(turn.value, Var) and isinstance(turn.value.binder.of, Opaque):
+            b = turn.value.binder if isinstance(turn.value, Var) else None
+            if b is not None and b.kind == "element" and isinstance(b.of, Opaque):
                 table.unread.append(r.text(node))
             else:
                 table.entries.append(Entry(value[0] if value else Const(None), r.at(node), turn.value))

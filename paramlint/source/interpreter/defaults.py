@@ -44,7 +44,7 @@ def speaks_of(r: Reader, node: ast.AST) -> bool:
         if isinstance(n, ast.Name) and r.scope.opened(n.id) is not None:
             return True
         if r.opened and isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name):
-            of = r.scope.find(n.value.id)
+            of = r.scope.find(n.value.id) or Opaque(n.value.id)
             if isinstance(of, Term) and (of, n.attr) in r.opened:
                 return True
     return False
