@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from paramlint import __version__
+from paramlint.codegen.emit.package import class_path, remarks
+from paramlint.codegen.smoke_groups import check_groups, check_rates, planned
 from paramlint.codegen.smoke_inputs import inputs_function, outputs
 from paramlint.codegen.smoke_model import model_function
 from paramlint.codegen.smoke_parts import after, before, constants, decay, shape_functions, state, updates
-from paramlint.codegen.text import docstring
+from paramlint.codegen.text import docstring, enclosed, literal
 from paramlint.errors import ParamlintError
 from paramlint.parameter import Inventory, Pass, Plain
 from paramlint.planned import Plan
@@ -50,7 +52,7 @@ def smoke_script(
             f"no smoke script can be written for {profile.name}: it steps only inside its own framework",
             hint="leave --smoke out",
         )
-    passes = _passes(inventory)
+    passes, rates = _passes(inventory), check_rates(plan, profile)
     about = [
         f"One forward, backward and step of {plan.model.rpartition('.')[2]} with {module_name}.py, checked.",
         f"Written by paramlint {__version__} for {target}. Needs torch, the model's own code and what {module_name}.py "
@@ -61,8 +63,10 @@ def smoke_script(
         model_function(target, kwargs, inventory.model, folder),
         inputs_function(passes),
         *shape_functions(plan, inventory, profile),
-        _LOAD,
+        _LOAD.replace("@load\n", _loaded(profile)),
         _MEASURES,
+        *check_groups(plan, inventory, profile),
+        *rates,
         _CHECKS,
         _MAIN,
     ]
@@ -74,6 +78,7 @@ def smoke_script(
         "@decay": decay(profile),
         "@updates": updates(plan, inventory, profile),
         "@state\n": state(plan, inventory, profile),
+        "    @rates\n": "    check_rates(model, optimizers)\n" if rates else "",
         "    @before\n": before(profile),
         "    @after\n": after(profile),
     }
@@ -82,7 +87,7 @@ def smoke_script(
     imports = _IMPORTS.replace("@math\n", "import math\n" if "math." in text else "")
     if profile.process_group:
         imports = imports.replace("nn, optim", "distributed, nn, optim")
-    head = [docstring(about[0], *about[1:]), imports, constants(plan, inventory)]
+    head = [docstring(about[0], *about[1:]), imports, constants(plan, inventory), planned(plan, inventory, profile)]
     return "\n\n".join(part.strip("\n") for part in head) + f"\n\n\n{text}\n"
 
 
@@ -103,6 +108,19 @@ def _mode(passes: list[Pass]) -> str:
     return "model.eval()  # as it was traced: no dropout"
 
 
+def _loaded(profile: Profile) -> str:
+    """The statement that loads the generated module; without the package of its optimizer, one line says so."""
+    module, _, _ = class_path(profile).rpartition(".")
+    if module.startswith("torch."):
+        return _GROUPS
+    how = profile.install
+    if how is None:
+        how = next(r.splitlines()[-1] for r in remarks(profile) if "is in no package" in r)
+        how = f"copy {module.replace('.', '/')}.py from {how}"
+    needed = enclosed("NEEDED = (", map(literal, how.rsplit(" ", 1)), ")", broken=True)
+    return _GROUPS_OR_HOW.format(top=module.partition(".")[0], needed=needed)
+
+
 _IMPORTS = """
 from __future__ import annotations
 
@@ -111,6 +129,7 @@ import copy
 import importlib.util
 import logging
 @math
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -121,6 +140,23 @@ from torch import Tensor, nn, optim
 Tensors = dict[str, Tensor]
 Updates = dict[str, tuple[Tensor, float]]
 Optimizers = list[optim.Optimizer]
+Places = dict[int, tuple[optim.Optimizer, dict[str, Any]]]
+"""
+
+_GROUPS = """\
+groups = load(HERE / "@module.py")
+"""
+_GROUPS_OR_HOW = """\
+# Where the optimizer comes from.
+{needed}
+
+try:
+    groups = load(HERE / "@module.py")
+except ImportError as error:
+    if (error.name or "").partition(".")[0] != "{top}":
+        raise
+    print(f"{{error}}:", *NEEDED, file=sys.stderr)
+    sys.exit(2)
 """
 
 _LOAD = '''
@@ -135,7 +171,7 @@ def load(path: Path) -> Any:
     return module
 
 
-groups = load(HERE / "@module.py")
+@load
 
 
 def build_optimizers(model: nn.Module) -> Optimizers:
@@ -147,10 +183,17 @@ def loss_of(model: nn.Module, device: torch.device) -> Tensor:
     """How far the outputs are from noise: all that a gradient flows back from."""
     @mode
     out = held_in(@outputs)
-    found = [t for t in out if t.requires_grad and t.is_floating_point()]
-    noise = [torch.randn_like(t, dtype=torch.float32) for t in found]
-    parts = [(t.float() - n).square().mean() for t, n in zip(found, noise)]
+    number = [t.is_floating_point() or t.is_complex() for t in out]
+    found = [real(t) for t, n in zip(out, number) if n and t.requires_grad]
+    parts = [(t - torch.randn_like(t)).square().mean() for t in found]
     return torch.stack(parts).sum()
+
+
+def real(t: Tensor) -> Tensor:
+    """In float32; of complex numbers both parts, as Adam takes them."""
+    if t.is_complex():
+        t = torch.view_as_real(t.resolve_conj())
+    return t.float()
 
 
 def held_in(thing: Any) -> list[Tensor]:
@@ -169,10 +212,11 @@ _MEASURES = '''
 FAILED: list[str] = []
 
 
-def check(name: str, good: bool, figure: str) -> None:
+def check(name: str, good: bool, figure: str) -> bool:
     print(f"{'ok  ' if good else 'FAIL'} {name}: {figure}", flush=True)
     if not good:
         FAILED.append(name)
+    return good
 
 
 def but(names: list[str]) -> str:
@@ -185,7 +229,7 @@ def stirred(model: nn.Module) -> Tensors:
     found: Tensors = {}
     for name, p in model.named_parameters():
         if p.grad is not None:
-            size = p.grad.square().mean().sqrt().clamp_min(1e-3)
+            size = p.grad.abs().square().mean().sqrt().clamp_min(1e-3)
             found[name] = p.grad + size * torch.randn_like(p.grad)
     return found
 
@@ -202,24 +246,31 @@ def weights(model: nn.Module) -> Tensors:
     return {name: p.detach().clone() for name, p in model.named_parameters()}
 
 
+def places(optimizers: Optimizers) -> Places:
+    """The optimizer and the group of each parameter, by its id."""
+    every = [(o, g) for o in optimizers for g in o.param_groups]
+    return {id(p): (o, g) for o, g in every for p in g["params"]}
+
+
 def updates(model: nn.Module, optimizers: Optimizers, before: Tensors) -> Updates:
     """What a step took from each parameter, over lr and without weight decay; and lr.
 
     Parameters in 16 bits are left out: rounding hides it.
     """
-    held = {id(p): g for o in optimizers for g in o.param_groups for p in g["params"]}
+    held = places(optimizers)
     found: Updates = {}
     for name, p in model.named_parameters():
         if name in before and id(p) in held and p.element_size() >= 4:
-            group, old = held[id(p)], before[name].float()
+            group, old = held[id(p)][1], real(before[name])
             lr, decay = float(group["lr"]), float(@decay)
-            taken = old - p.detach().float() - lr * decay * old
+            taken = old - real(p.detach()) - lr * decay * old
             found[name] = taken / (lr or 1.0), lr
     return found
 '''
 
 _CHECKS = '''
-def check_gradients(model: nn.Module) -> None:
+def check_gradients(model: nn.Module) -> bool:
+    """Whether all of them are numbers: nothing can be said of updates by others."""
     trained = {n: p.grad for n, p in model.named_parameters() if p.requires_grad}
     grads = {n: g for n, g in trained.items() if g is not None}
     missing = [n for n in trained if n not in grads and n not in UNUSED]
@@ -228,10 +279,11 @@ def check_gradients(model: nn.Module) -> None:
     figure += f", {expected} are unused" if expected else ""
     check("gradients", not missing, figure + but(missing))
     broken = [n for n, g in grads.items() if not g.isfinite().all()]
-    check("finite gradients", not broken, "all" + but(broken))
+    return check("finite gradients", not broken, "all" + but(broken))
 
 
-def check_moved(model: nn.Module, before: Tensors, grads: Tensors) -> None:
+def check_moved(model: nn.Module, before: Tensors, grads: Tensors) -> bool:
+    """Whether all weights are numbers afterwards."""
     named = dict(model.named_parameters())
     still = {n for n, p in named.items() if torch.equal(p.detach(), before[n])}
     left = [n for n in grads if n in still]
@@ -242,7 +294,7 @@ def check_moved(model: nn.Module, before: Tensors, grads: Tensors) -> None:
         figure = f"{len(frozen) - len(moved)} of {len(frozen)} frozen parameters"
         check("still", not moved, figure + but(moved))
     broken = [n for n, p in named.items() if not p.isfinite().all()]
-    check("finite weights", not broken, "all" + but(broken))
+    return check("finite weights", not broken, "all" + but(broken))
 
 
 @updates
@@ -277,14 +329,18 @@ def run(device: torch.device) -> None:
     torch.manual_seed(0)
     model = build_model().to(device)
     optimizers = build_optimizers(model)
+    check_groups(model, optimizers)
+    @rates
     loss = loss_of(model, device)
     check("loss", bool(loss.isfinite()), f"{loss.item():.4g}")
     torch.autograd.backward([loss])
-    check_gradients(model)
+    if not check_gradients(model):
+        return
     first, second = stirred(model), stirred(model)
     before = weights(model)
     step(model, optimizers, first)
-    check_moved(model, before, first)
+    if not check_moved(model, before, first):
+        return
     trained = {name: before[name] for name in first}
     check_updates(model, updates(model, optimizers, trained))
     check_state(optimizers)

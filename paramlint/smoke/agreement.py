@@ -29,6 +29,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from paramlint.smoke.expected import parts
 from paramlint.smoke.step import Updates
 
 MUON = 0.1
@@ -90,11 +91,11 @@ def differences(alone: Updates, together: Updates, muon: frozenset[str]) -> tupl
     found = []
     for name, before in alone.before.items():
         wanted = alone.after[name]
-        update, off = wanted.float() - before.float(), together.after[name].float() - wanted.float()
+        update, off = parts(wanted) - parts(before), parts(together.after[name]) - parts(wanted)
         moved = _rms(update)
-        unit = torch.finfo(wanted.dtype).eps if wanted.dtype.is_floating_point else 0.0
+        unit = torch.finfo(wanted.dtype).eps if wanted.is_floating_point() or wanted.is_complex() else 0.0
         allowed = unit * _rms(wanted) / moved if moved else 0.0
-        if name in muon:
+        if name in muon and not wanted.is_complex():
             allowed += MUON
             share = _along(off, update, alone.gradients.get(name))
         else:
@@ -126,7 +127,7 @@ def _gradient(alone: Updates, together: Updates, name: str) -> float:
     one, other = alone.gradients.get(name), together.gradients.get(name)
     if one is None or other is None:
         return 0.0 if one is other else inf
-    return _share(_rms(other.float() - one.float()), _rms(one))
+    return _share(_rms(parts(other) - parts(one)), _rms(one))
 
 
 def _share(part: float, whole: float) -> float:
@@ -134,4 +135,4 @@ def _share(part: float, whole: float) -> float:
 
 
 def _rms(tensor: Tensor) -> float:
-    return float(torch.linalg.vector_norm(tensor.float())) / sqrt(max(tensor.numel(), 1))
+    return float(torch.linalg.vector_norm(parts(tensor))) / sqrt(max(tensor.numel(), 1))

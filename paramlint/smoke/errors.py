@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -13,6 +12,7 @@ from torch import Tensor
 from paramlint.model.failure import trimmed
 from paramlint.parameter import Parameter
 from paramlint.profile import Profile
+from paramlint.smoke.copying import twin_of
 from paramlint.smoke.culprits import fails_alone
 from paramlint.smoke.optimizers import Made
 from paramlint.smoke.step import StepFailed, give, parameters
@@ -90,9 +90,9 @@ def _kin(s: Subject, profile: Profile | None) -> list[Profile]:
 
 
 def _culprits(s: Subject, grads: Mapping[str, Tensor], error: BaseException) -> set[str]:
-    """Parameters on which an optimizer fails alone, with the same kind of error. Of one shape in one group, one is
-    asked."""
-    model = copy.deepcopy(s.model)
+    """Parameters on which an optimizer fails alone, with the same kind of error. Of one shape and dtype in one
+    group, one is asked."""
+    model = twin_of(s.model, s.again)
     made = s.maker.make(model)
     names = {id(p): name for name, p in parameters(model).items()}
     verdicts: dict[tuple[Any, ...], bool] = {}
@@ -101,7 +101,7 @@ def _culprits(s: Subject, grads: Mapping[str, Tensor], error: BaseException) -> 
         name = names.get(id(tensor))
         if name is None:
             continue
-        key = (id(optimizer), id(group), tuple(tensor.shape), tensor.requires_grad, name in grads)
+        key = (id(optimizer), id(group), tuple(tensor.shape), tensor.dtype, tensor.requires_grad, name in grads)
         if key not in verdicts:
             give(model, {name: grads[name]} if name in grads else {})
             verdicts[key] = fails_alone(optimizer, group, tensor, error)

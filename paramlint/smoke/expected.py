@@ -10,7 +10,7 @@ gradient, but for its eps: g / (|g| + eps) (Kingma and Ba, https://arxiv.org/abs
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod, sqrt
+from math import nan, prod, sqrt
 from typing import Any
 
 import torch
@@ -52,13 +52,23 @@ def rates(group: dict[str, Any], place: Placement) -> Rates:
 
 
 def update(before: Tensor, after: Tensor, r: Rates) -> Tensor:
-    """-(after - before + lr wd before) / lr, in float32; lr must not be 0."""
-    old = before.float()
-    return (after.float() - old).add_(old, alpha=r.lr * r.decay).div_(-r.lr)
+    """-(after - before + lr wd before) / lr, as `parts`; lr must not be 0."""
+    old = parts(before)
+    return (parts(after) - old).add_(old, alpha=r.lr * r.decay).div_(-r.lr)
+
+
+def parts(tensor: Tensor) -> Tensor:
+    """A tensor in float32; of complex numbers both parts, in a last dimension of two. Adam takes them apart too."""
+    return torch.view_as_real(tensor.resolve_conj()).float() if tensor.is_complex() else tensor.float()
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Whether there is neither NaN nor infinity in it."""
+    return bool(torch.isfinite(tensor).all())
 
 
 def rms(tensor: Tensor) -> float:
-    return float(tensor.float().norm()) / sqrt(max(tensor.numel(), 1))
+    return float(parts(tensor).norm()) / sqrt(max(tensor.numel(), 1))
 
 
 def is_plain(place: Placement) -> bool:
@@ -131,13 +141,20 @@ def ideal_norms(shares: Tensor) -> tuple[float, float]:
 
 
 def share_of(size: float, least: float, largest: float) -> float:
-    """A size over what is expected: 1 from the least to the largest."""
-    return size / least if size < least else size / largest if size > largest else 1.0
+    """A size over what is expected: 1 from the least to the largest. Of NaN that is NaN."""
+    if least <= size <= largest:
+        return 1.0
+    return size / (least if size < least else largest)
 
 
 def singular_values(matrix: Tensor) -> Tensor:
-    """Largest first, in float64 on the CPU, by way of the smaller Gram matrix where the sides differ much."""
+    """Largest first, in float64 on the CPU, by way of the smaller Gram matrix where the sides differ much.
+
+    Those of a matrix with NaN or infinity cannot be found, and are NaN.
+    """
     m = matrix.detach().double().cpu()
+    if not is_finite(m):
+        return torch.full((min(m.shape),), nan, dtype=m.dtype)
     if m.shape[0] > m.shape[1]:
         m = m.T
     if m.shape[1] > 2 * m.shape[0]:
@@ -150,15 +167,16 @@ def singular_values(matrix: Tensor) -> Tensor:
 
 def adam_rms(gradient: Tensor, eps: float) -> float:
     """RMS of g / (|g| + eps) over entries that are not 0."""
-    g = gradient.float().abs()
+    g = parts(gradient).abs()
     count = int(g.count_nonzero())
     return float((g / (g + max(eps, _TINY))).norm()) / sqrt(count) if count else 0.0
 
 
 def rms_where(tensor: Tensor, gradient: Tensor) -> float:
-    """RMS over the entries whose gradient is not 0."""
-    count = int(gradient.count_nonzero())
-    return float((tensor * (gradient != 0)).norm()) / sqrt(count) if count else 0.0
+    """RMS over the entries whose gradient is not 0; both as `parts`."""
+    there = parts(gradient) != 0
+    count = int(there.count_nonzero())
+    return float((tensor * there).norm()) / sqrt(count) if count else 0.0
 
 
 def _eps(group: dict[str, Any]) -> float:

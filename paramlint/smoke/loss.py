@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from paramlint.errors import ParamlintError
+from paramlint.smoke.expected import parts
 from paramlint.smoke.step import Inputs, Loss
 
 _DEEP = 6  # containers in containers
@@ -21,12 +22,12 @@ _MODEL = ("model", "net", "network", "module", "m")
 
 
 def default(model: nn.Module, inputs: Inputs) -> Tensor:
-    """The mean squared difference of every floating output to fixed noise, summed over the outputs.
+    """The mean squared difference of every floating or complex output to fixed noise, summed over the outputs.
 
     An output that is called `loss` is taken as it is, and no other is looked at.
 
     Raises:
-        ParamlintError: no output is of floating point and has a gradient.
+        ParamlintError: no output is of floating point or complex and has a gradient.
     """
     return of_outputs(model(*inputs.args, **inputs.kwargs))
 
@@ -36,7 +37,7 @@ def of_outputs(outputs: Any) -> Tensor:
     own = _loss_of(outputs)
     if own is not None:
         return own.float().mean()
-    found = [t for t in floating(outputs) if t.requires_grad]
+    found = [parts(t) for t in floating(outputs) if t.requires_grad]
     if not found:
         raise ParamlintError(
             "no output has a gradient", hint="--loss OBJ names a function of the outputs that gives a number"
@@ -45,7 +46,7 @@ def of_outputs(outputs: Any) -> Tensor:
     for number, output in enumerate(found):
         generator = torch.Generator().manual_seed(_NOISE + number)
         noise = torch.randn(output.shape, generator=generator).to(output.device)
-        total = total + (output.float() - noise).square().mean()
+        total = total + (output - noise).square().mean()
     return total
 
 
@@ -64,7 +65,8 @@ def factor_for(gradients: Mapping[str, Tensor]) -> float:
     Where blocks begin with almost no say (LayerScale at 1e-6), theirs are that small, and an eps of 1e-7 damps what is
     orthogonalised. 1 where the gradients of all matrices are large enough as they are.
     """
-    norms = [float(g.float().norm()) for g in gradients.values() if g.ndim > 1]
+    found = [float(parts(g).norm()) for g in gradients.values() if g.ndim > 1]
+    norms = [n for n in found if math.isfinite(n)]
     small = [n for n in norms if 0 < n < _CLEAR]
     if not small:
         return 1.0
@@ -93,10 +95,12 @@ def own(function: Callable[..., Any]) -> Loss:
 
 
 def floating(outputs: Any, depth: int = 0) -> Iterator[Tensor]:
-    """Every tensor of floating point in what a model returned, each once: in tuples, dicts, dataclasses, objects."""
+    """Every tensor of floating point or complex numbers in what a model returned, each once: in tuples, dicts,
+    dataclasses, objects."""
     seen: set[int] = set()
     for tensor in _tensors(outputs, depth):
-        if id(tensor) not in seen and tensor.dtype.is_floating_point and tensor.numel():
+        numbers = tensor.is_floating_point() or tensor.is_complex()
+        if id(tensor) not in seen and numbers and tensor.numel():
             seen.add(id(tensor))
             yield tensor
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import gc
 import time
 from collections.abc import Mapping
@@ -23,9 +22,11 @@ from paramlint.model import load as loading
 from paramlint.parameter import LAYERS, Inventory
 from paramlint.routing import as_release
 from paramlint.smoke import loss as losses
-from paramlint.smoke import named, real, shrink
+from paramlint.smoke import named, real, shrink, wording
 from paramlint.smoke.checks import further, groups, moves, sizes, state, timing
+from paramlint.smoke.copying import Again, twin_of
 from paramlint.smoke.errors import explained
+from paramlint.smoke.expected import is_finite
 from paramlint.smoke.optimizers import Factory, Made, Maker
 from paramlint.smoke.process import SmokeRequest
 from paramlint.smoke.step import SEED, Loss, StepFailed, backward, clear, gradients, one_step, seeded
@@ -41,7 +42,8 @@ _MOST_STEPS = 4
 class Model:
     """The model to be stepped, with what is known of it. `notes` are worth saying, `shrunk` says what was left out.
 
-    `kwargs` are those that it was built with in the end, `cut` whether lists of blocks were cut after that.
+    `kwargs` are those that it was built with in the end, `cut` whether lists of blocks were cut after that. `again`
+    builds it once more, on the CPU.
     """
 
     module: nn.Module
@@ -53,6 +55,7 @@ class Model:
     notes: tuple[str, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     cut: bool = False
+    again: Again | None = None
 
 
 def smoke(request: SmokeRequest) -> Smoke:
@@ -106,12 +109,14 @@ def prepared(request: SmokeRequest, known: Knowledge) -> tuple[Model, list[Facto
     inventory = judge(facts, known.policy(request.policy), layers=evidence, overrides=request.roles)
     factories = named.factories(request, known, inventory)
 
-    module = plain.model
-    if plain.built_on == "meta" or any(p.is_meta for p in module.parameters()):
-        module = _built(target, kwargs, "cpu").model
+    def again() -> nn.Module:
+        made: nn.Module = _built(target, kwargs, "cpu").model
         if cut:
-            shrink.cut(module)
-    module = module.to(device)
+            shrink.cut(made)
+        return made
+
+    absent = plain.built_on == "meta" or any(p.is_meta for p in plain.model.parameters())
+    module = (again() if absent else plain.model).to(device)
     loss = named.loss(request)
     kinds = {p.dtype for p in module.parameters() if p.dtype.is_floating_point}
     floats = next(iter(kinds)) if len(kinds) == 1 else None
@@ -124,7 +129,7 @@ def prepared(request: SmokeRequest, known: Knowledge) -> tuple[Model, list[Facto
         if factor > 1:
             loss = losses.scaled(loss, factor)
             notes += (f"the loss is multiplied by {factor:g}: at this initialisation some gradients are under any eps",)
-    return Model(module, inventory, ready, loss, device, shrunk, notes, kwargs, cut), factories
+    return Model(module, inventory, ready, loss, device, shrunk, notes, kwargs, cut, again), factories
 
 
 def _smoke(request: SmokeRequest, known: Knowledge, model: Model, maker: Maker) -> Smoke:
@@ -172,7 +177,10 @@ def subject_of(request: SmokeRequest, known: Knowledge, model: Model, maker: Mak
     if request.profile:  # a class of the profile is the release that was named, however it is installed
         proposal = as_release(proposal, known.profile(request.profile))
     ctx = context(model.inventory, proposal, known, request.policy, request.profile or None)
-    return Subject(model.module, model.inputs.inputs, model.loss, maker, made, ctx, rules.examine(ctx), model.device)
+    found = rules.examine(ctx)
+    return Subject(
+        model.module, model.inputs.inputs, model.loss, maker, made, ctx, found, model.device, again=model.again
+    )
 
 
 def _stepped(s: Subject, seen: list[float], steps: int, found: list[SmokeCheck]) -> None:
@@ -211,10 +219,11 @@ def _on_a_copy(s: Subject, before: list[SmokeCheck]) -> list[SmokeCheck]:
     """Resuming, and steps of other kinds, on a copy of the model that they may spoil."""
     _, seconds = backward(s.model, s.inputs, s.loss)
     s.gradients = gradients(s.model)
+    s.finite = all(map(is_finite, s.gradients.values()))
     try:
-        twin = copy.deepcopy(s.model)
+        twin = twin_of(s.model, s.again)
     except Exception as error:
-        why = f"the model cannot be copied: {type(error).__name__}"
+        why = f"the model can neither be copied nor built again: {type(error).__name__}: {wording.said(error)}"
         return [SmokeCheck(name, "skip", why) for name in ("resume", "grad-none", "closure", "autocast", "bf16")]
     made = s.maker.make(twin)
     found = [state.resume(s, twin, made)]
@@ -235,9 +244,12 @@ def _on_a_copy(s: Subject, before: list[SmokeCheck]) -> list[SmokeCheck]:
 
 
 def _distributed(request: SmokeRequest, model: Model, subject: Subject, elapsed: float) -> list[SmokeCheck]:
-    from paramlint.smoke.distributed import distributed
+    from paramlint.smoke.distributed import MODES, distributed
     from paramlint.smoke.recipe import Recipe
 
+    if not subject.finite:
+        why = "NaN and infinity, which come up in one process too, cannot be compared"
+        return [SmokeCheck(mode, "skip", why) for mode in MODES]
     if model.device.type == "cuda":
         gc.collect()
         torch.cuda.empty_cache()
@@ -264,6 +276,9 @@ def _fitted(
     host = real.free_memory(torch.device("cpu"), limit)
     if free is None or (need <= free and (host is None or shrink.weight_bytes(facts) <= host)):
         return kwargs, False, ""
+    limited = limit is not None and device.type == "cpu" and free >= limit
+    bound = f"--memory-limit allows {wording.memory(free)}" if limited else f"{wording.memory(free)} are free"
+    more = "raise --memory-limit" if limited else "a larger device"
     from paramlint.model.facts import inventory as read
 
     changed, said = dict(kwargs), ""
@@ -273,16 +288,16 @@ def _fitted(
             smaller = read(_built(target, changed, "meta").model)
     cut = not said and plain.built_on == "meta" and (host is None or shrink.weight_bytes(facts) <= host)
     if cut:
-        half = copy.deepcopy(plain.model)
+        half = _built(target, changed, "meta").model
         said = shrink.cut(half)
         smaller = read(half)
     if said and shrink.needed(smaller) <= free:
-        return changed, cut, f"{said}: a step of all of it needs {_gib(need)}, and {_gib(free)} are free"
-    least = f"; cut to {_gib(shrink.needed(smaller))} ({said}), it is still too large" if said else ""
+        return changed, cut, f"{said}: a step of all of it needs {wording.memory(need)}, and {bound}"
+    least = f"; cut to {wording.memory(shrink.needed(smaller))} ({said}), it is still too large" if said else ""
     raise ParamlintError(
-        f"a step needs about {_gib(need)} on {device.type}, and {_gib(free)} are free{least}",
+        f"a step needs about {wording.memory(need)} on {device.type}, and {bound}{least}",
         where=request.build.target,
-        hint="give --kwargs that make the model smaller, or a larger device",
+        hint=f"give --kwargs that make the model smaller, or {more}",
     )
 
 
@@ -295,7 +310,3 @@ def _peak(device: torch.device) -> int:
     except ImportError:
         return 0
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def _gib(count: int) -> str:
-    return f"{count / 2**30:.1f} GiB"

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from paramlint.checks.context import Context, Placement
 from paramlint.finding import Finding
 from paramlint.parameter import Inventory, Parameter
+from paramlint.smoke.copying import Again
 from paramlint.smoke.optimizers import Made, Maker
 from paramlint.smoke.step import Inputs, Loss, Updates, parameters
 
@@ -21,6 +22,8 @@ class Subject:
     """One model with its optimizers. `context` has the same groups as plain data, `findings` what is wrong with them.
 
     `first` is the first step; `shown` has, for each parameter, the first step in which its gradient was not all zeros.
+    `gradients` are those of the model as the steps left it, `finite` whether they have neither NaN nor infinity.
+    `again` builds the model once more, with weights of its own, on the CPU.
     """
 
     model: nn.Module
@@ -35,6 +38,8 @@ class Subject:
     shown: dict[str, Shown] = field(default_factory=dict)
     seconds: dict[str, list[float]] = field(default_factory=dict)
     gradients: Mapping[str, Tensor] = field(default_factory=dict)
+    finite: bool = True
+    again: Again | None = None
 
     @property
     def inventory(self) -> Inventory:

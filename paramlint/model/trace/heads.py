@@ -10,6 +10,22 @@ from paramlint.model.trace.reading import ACTIVATION, Product, Reading
 
 _SIDE_BY_SIDE = 64  # heads that may be averaged, compared or stacked in one output
 _FEW = 8  # features that are scores themselves, where one more map weighs them
+#: What moves, adds or averages features.
+_LINEAR = (
+    kinds.VIEWS
+    | kinds.JOINS
+    | kinds.LOOKUPS
+    | frozenset("add sub rsub neg sum mean dropout native_dropout constant_pad_nd pad".split())
+)
+_RESIZING = (
+    "upsample_",
+    "_upsample_",
+    "avg_pool",
+    "adaptive_avg_pool",
+    "_adaptive_avg_pool",
+    "reflection_pad",
+    "replication_pad",
+)
 _NARROWING = 4  # a map to an output gives this many times fewer features than the stream that it reads has
 
 
@@ -57,10 +73,33 @@ def output_maps(reading: Reading, follow: list[bool]) -> set[int]:
 
 
 def _weighed(reading: Reading, last: Product) -> set[int]:
-    """Where the last map only weighs a few features into one, what gives these is the head."""
-    if last.fan_out > 1 or last.fan_in > _FEW:
+    """Where the last map only weighs a few scores into one, what gives these is the head.
+
+    Scores are what a map makes of many more features, and they reach the last map as they are: the two together are one
+    linear map to the output. Behind an activation, a normalisation or a product they are features of a narrow hidden
+    layer, as those before an output of one channel are, and what gives them is a hidden map like any other.
+    """
+    if last.fan_out > 1 or last.fan_in > _FEW or not _as_they_are(reading, last.data):
         return set()
-    return _frontier(reading, last.data)[0]
+    giving = _frontier(reading, last.data)[0]
+    maps = [reading.product_at[i] for i in giving]
+    return giving if all(m.fan_in >= _NARROWING * m.fan_out for m in maps) else set()
+
+
+def _as_they_are(reading: Reading, number: int) -> bool:
+    """Whether nothing but moving, adding and averaging stands between a node and the maps before it."""
+    seen, stack = {number}, [number]
+    while stack:
+        node = reading.graph.nodes[stack.pop()]
+        if node.number in reading.product_at or node.leaf:
+            continue
+        onward = [q for q in _behind(reading, node) if reading.status[q] == ACTIVATION]
+        scaled = node.op in kinds.MULTIPLICATIONS and len(onward) == 1
+        if not (scaled or kinds.plain(node.op) in _LINEAR or node.op.startswith(_RESIZING)):
+            return False
+        stack += set(onward) - seen
+        seen.update(onward)
+    return True
 
 
 def _dead_ends(reading: Reading, follow: list[bool]) -> set[int]:

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from paramlint.parameter import Parameter
+from paramlint.smoke.checks.state import same
+from paramlint.smoke.expected import is_finite
 from paramlint.smoke.optimizers import Made
 from paramlint.smoke.step import SEED, Inputs, StepFailed, backward, clear, give, gradients, parameters, seeded, stepped
 from paramlint.smoke.subject import Subject
@@ -29,13 +31,16 @@ def grad_none(s: Subject, twin: nn.Module, made: Made) -> SmokeCheck:
 
     An optimizer that decays or fails then is no fault of the groups, unless frozen parameters are in them.
     """
-    halves = ([p for p, _ in s.of_half(half) if p.name in s.gradients] for half in ("muon", "adam"))
-    chosen = [half[0] for half in halves if half]
-    if not chosen:
+    tensors = parameters(twin)
+    halves = [[p for p, _ in s.of_half(half) if p.name in s.gradients] for half in ("muon", "adam")]
+    if not any(halves):
         return SmokeCheck("grad-none", "skip", "no parameter has a gradient to leave out")
+    whole = [[p for p in half if is_finite(tensors[p.name].detach())] for half in halves]  # NaN never seems to move
+    chosen = [half[0] for half in whole if half]
+    if not chosen:
+        return SmokeCheck("grad-none", "skip", "the weights are NaN or infinity after the steps")
     inside = [p for p in s.frozen if p.name in s.context.places]
     names = [p.name for p in chosen]
-    tensors = parameters(twin)
     watched = [p.name for p in (*chosen, *inside)]
     before = {n: tensors[n].detach().clone() for n in watched}
     give(twin, s.gradients, without=names)
@@ -51,7 +56,7 @@ def grad_none(s: Subject, twin: nn.Module, made: Made) -> SmokeCheck:
         return _verdict(figure, inside, said(cause))
     finally:
         clear(twin)
-    moved = [n for n in watched if not torch.equal(before[n], tensors[n].detach())]
+    moved = [n for n in watched if not same(before[n], tensors[n].detach())]
     if moved:
         figure = f"{len(moved)} of {len(watched)} parameters without a gradient decay{documented}"
         return _verdict(figure, [p for p in inside if p.name in moved], f"moved: {', '.join(moved[:3])}")
@@ -103,6 +108,8 @@ def autocast(s: Subject, twin: nn.Module, made: Made) -> SmokeCheck:
         with torch.autocast(s.device.type, dtype=torch.bfloat16):
             return s.loss(model, inputs)
 
+    if lost := _lost("autocast", s):
+        return lost
     with _few(made):
         return _finite("autocast", twin, made.tops, s.inputs, loss)
 
@@ -112,6 +119,10 @@ def bf16(s: Subject, twin: nn.Module) -> SmokeCheck:
     kinds = {p.dtype for p in twin.parameters()}
     if kinds == {torch.bfloat16}:
         return SmokeCheck("bf16", "skip", "the model is in bfloat16 as it is built: all steps were")
+    if any(kind.is_complex for kind in kinds):
+        return SmokeCheck("bf16", "skip", "the model has complex parameters, for which there is no bfloat16")
+    if lost := _lost("bf16", s):
+        return lost
     clear(twin)
     twin.to(torch.bfloat16)
     try:
@@ -121,13 +132,18 @@ def bf16(s: Subject, twin: nn.Module) -> SmokeCheck:
     return _finite("bf16", twin, made.tops, _lowered(s.inputs), s.loss)
 
 
+def _lost(name: str, s: Subject) -> SmokeCheck | None:
+    """The check is skipped where the same step without it gives no numbers either."""
+    return None if s.finite else SmokeCheck(name, "skip", "NaN or infinity come up without it too")
+
+
 def _finite(name: str, model: nn.Module, optimizers: Sequence[Any], inputs: Inputs, loss: Any) -> SmokeCheck:
     try:
         value, _ = backward(model, inputs, loss)
     except Exception as error:
         clear(model)
         return SmokeCheck(name, "skip", f"the model does not run so here: {type(error).__name__}: {said(error)}")
-    bad_gradients = [n for n, g in gradients(model).items() if not bool(torch.isfinite(g).all())]
+    bad_gradients = [n for n, g in gradients(model).items() if not is_finite(g)]
     try:
         with seeded():
             stepped(optimizers, model, {})
@@ -136,7 +152,7 @@ def _finite(name: str, model: nn.Module, optimizers: Sequence[Any], inputs: Inpu
         return SmokeCheck(name, "fail", f"the optimizer's step fails: {type(cause).__name__}: {said(cause)}")
     finally:
         clear(model)
-    bad = [n for n, p in parameters(model).items() if not bool(torch.isfinite(p.detach()).all())]
+    bad = [n for n, p in parameters(model).items() if not is_finite(p.detach())]
     if value != value or value in (float("inf"), float("-inf")):
         return SmokeCheck(name, "fail", f"the loss is {value}", help="keep this part of the model in float32")
     if bad_gradients or bad:

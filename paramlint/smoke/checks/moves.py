@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 import torch
 
 from paramlint.parameter import Parameter
+from paramlint.smoke.expected import is_finite, parts
 from paramlint.smoke.step import Updates, backward, clear
 from paramlint.smoke.subject import Subject
 from paramlint.smoked import SmokeCheck
@@ -27,7 +28,7 @@ def gradients(s: Subject, first: Updates) -> SmokeCheck:
     """Those without a gradient may be: where the trace says that nothing read them on these inputs."""
     wanted = [p for p in s.trainable if p.name in s.context.places or s.context.proposal is None]
     without = [p for p in wanted if p.name not in first.gradients]
-    wild = [p for p in wanted if p.name in first.gradients and not _finite(first, p.name)]
+    wild = [p for p in wanted if p.name in first.gradients and not is_finite(first.gradients[p.name])]
     idle = _idle(s) if without else set()
     unread = [p for p in without if p.reach in ("unused", "unreached") or p.name in idle]
     lost = [p for p in without if p not in unread]
@@ -132,10 +133,6 @@ def _lr(s: Subject, name: str) -> float:
     return rates(dict(s.shown[name].group), place).lr if place else 0.0
 
 
-def _finite(updates: Updates, name: str) -> bool:
-    return bool(torch.isfinite(updates.gradients[name]).all())
-
-
 def _idle(s: Subject) -> set[str]:
     """Parameters of modules that did not run on these inputs: experts that no token came to."""
     from paramlint.model.trace.watch import entered
@@ -157,7 +154,7 @@ def _reach(p: Parameter, idle: Collection[str] = ()) -> str:
 
 
 def _shrank(first: Updates, name: str) -> str:
-    before, after = first.before[name].float(), first.after[name].float()
+    before, after = parts(first.before[name]), parts(first.after[name])
     norm = float(before.norm())
     share = f", {float((after - before).norm()) / norm:.2g} of its norm" if norm else ""
     return f"{name}: moved by up to {float((after - before).abs().max()):.2g}{share}, in one step"

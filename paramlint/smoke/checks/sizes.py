@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import isfinite, sqrt
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from paramlint.checks.context import Placement
 from paramlint.parameter import Parameter
 from paramlint.smoke import expected
 from paramlint.smoke.subject import Shown, Subject
+from paramlint.smoke.wording import counted
 from paramlint.smoked import SmokeCheck
 
 _SAMPLES = 2  # parameters of one role, shape and group
@@ -23,6 +24,9 @@ _LISTED = 8
 _FAINT = 1e-5
 #: An Adam half with this share of Muon's lr moves as far in a step as Muon's own matrices, and more.
 _SHARE = 1 / 3
+#: Up to here an lr is of Adam's size, whosesoever it is.
+_ADAMS = 5e-4
+_MADE_NAN = "the optimizer makes NaN or infinity of a gradient that has none: look at its eps and the dtype it works in"
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,11 @@ class Matrix:
         return float(self.values[0])
 
     @property
+    def broken(self) -> bool:
+        """Whether the update has NaN or infinity, though the gradient has none."""
+        return not expected.is_finite(self.values)
+
+    @property
     def fits(self) -> bool:
         return self.low >= expected.SINGULAR[0] and self.high <= expected.SINGULAR[1]
 
@@ -58,8 +67,8 @@ def sampled(s: Subject) -> list[Matrix]:
     found: list[Matrix] = []
     count: dict[tuple[object, ...], int] = {}
     for p, place in s.of_half("muon"):
-        shown = s.shown.get(p.name)
-        if shown is None or p.ndim < 2 or not expected.is_plain(place):
+        shown = _shown(s, p)
+        if shown is None or p.ndim < 2 or shown.gradient.is_complex() or not expected.is_plain(place):
             continue
         key = (p.role, p.shape, place.label)
         if count.get(key, 0) < _SAMPLES:
@@ -80,23 +89,18 @@ def update_rms(s: Subject, matrices: Sequence[Matrix]) -> SmokeCheck:
     if adam:
         told.append(f"AdamW {_range([share for _, _, share in adam])} ({len(adam)} parameters)")
         wrong += [p.name for p, _, share in adam if not _in_band(share)]
+    lost = [*(m.name for m in muon if m.broken), *(p.name for p, _, share in adam if not isfinite(share))]
+    if lost:
+        told.append(f"{counted(len(set(lost)), 'update')} with NaN or infinity")
     for role in dict.fromkeys(m.role for m in muon):
         details.append(f"{role} (Muon): {_range([m.share or 0 for m in muon if m.role == role])}")
     for role in dict.fromkeys(p.role for p, _, _ in adam):
         details.append(f"{role} (AdamW): {_range([share for p, _, share in adam if p.role == role])}")
-    large = list(_muon_sized(s))
-    if large:
-        lr, muon_lr = large[0][1:]
-        return SmokeCheck(
-            "update-rms",
-            "fail",
-            f"lr {lr:g} of an AdamW group is of Muon's size ({muon_lr:g})",
-            tuple(name for name, _, _ in large),
-            details=tuple(details),
-            help="AdamW moves every element by about lr: give its groups an lr of Adam's size, such as 3e-4",
-        )
+    alike = _one_size(s, tuple(details))
+    if alike is not None:
+        return alike
     if not told:
-        return SmokeCheck("update-rms", "skip", "no half whose update has a known size")
+        return SmokeCheck("update-rms", "skip", _nothing_finite(s) or "no half whose update has a known size")
     if wrong:
         names = tuple(dict.fromkeys(wrong))
         return SmokeCheck(
@@ -106,8 +110,10 @@ def update_rms(s: Subject, matrices: Sequence[Matrix]) -> SmokeCheck:
             names,
             _code(s, names),
             tuple(details),
-            f"the update is outside {expected.BAND[0]:g} to {expected.BAND[1]:g} of what its group says: look at lr, "
-            "the lr scale, and how the optimizer takes a tensor of this shape",
+            _MADE_NAN
+            if set(names) <= set(lost)
+            else f"the update is outside {expected.BAND[0]:g} to {expected.BAND[1]:g} of what its group says: look at "
+            "lr, the lr scale, and how the optimizer takes a tensor of this shape",
         )
     return SmokeCheck("update-rms", "pass", "; ".join(told), details=tuple(details))
 
@@ -120,11 +126,17 @@ def orthogonal(s: Subject, matrices: Sequence[Matrix]) -> SmokeCheck:
         if inside:
             why = "the Muon half does more than orthogonalise, by its profile"
             if any(expected.is_plain(place) for _, place in inside):
-                why = "the gradients or lr of its matrices are too small to see their updates by"
+                small = "the gradients or lr of its matrices are too small to see their updates by"
+                why = _nothing_finite(s) or small
         return SmokeCheck("orthogonal", "skip", why)
-    low, high = min(m.low for m in matrices), max(m.high for m in matrices)
+    whole = [m for m in matrices if not m.broken]
     names = dict.fromkeys(m.name for m in matrices)
-    figure = f"singular values {low:.2f} to {high:.2f} in {len(matrices)} sampled matrices of {len(names)} parameters"
+    figure = f"{len(matrices)} sampled matrices of {len(names)} parameters"
+    if whole:
+        low, high = min(m.low for m in whole), max(m.high for m in whole)
+        figure = f"singular values {low:.2f} to {high:.2f} in {figure}"
+    if len(whole) < len(matrices):
+        figure += f", {len(matrices) - len(whole)} with NaN or infinity"
     details = tuple(_fused(s, matrices))
     bad = [m for m in matrices if not m.fits]
     if not bad:
@@ -132,12 +144,29 @@ def orthogonal(s: Subject, matrices: Sequence[Matrix]) -> SmokeCheck:
     wrong = tuple(dict.fromkeys(m.name for m in bad))
     stacked = next((m for m in bad if m.role == "expert-stack"), None)
     code = "PML209" if stacked and stacked.place.action == "flatten" else _code(s, wrong)
-    told = tuple(f"{_label(m)}: {m.low:.3f} to {m.high:.3f} over rank {m.rank}" for m in bad[:_LISTED])
+    told = tuple(
+        f"{_label(m)}: {'NaN or infinity' if m.broken else f'{m.low:.3f} to {m.high:.3f} over rank {m.rank}'}"
+        for m in bad[:_LISTED]
+    )
     if stacked:
         help_ = "each expert is a matrix of its own: use an optimizer that batches stacks, or give the stack to AdamW"
+    elif all(m.broken for m in bad):
+        help_ = _MADE_NAN
     else:
         help_ = "the update is not orthogonalised: it is plain momentum, or the tensor was taken in another shape"
     return SmokeCheck("orthogonal", "fail", figure, wrong, code, (*told, *details), help_)
+
+
+def _shown(s: Subject, p: Parameter) -> Shown | None:
+    """What a step did to a parameter, where its gradient was of numbers: of NaN and infinity nothing follows."""
+    shown = s.shown.get(p.name)
+    return shown if shown is not None and expected.is_finite(shown.gradient) else None
+
+
+def _nothing_finite(s: Subject) -> str:
+    """The reason why nothing is seen, where that is it."""
+    wild = any(not expected.is_finite(shown.gradient) for shown in s.shown.values())
+    return "gradients with NaN or infinity say nothing of updates" if wild else ""
 
 
 def _matrices(p: Parameter, place: Placement, shown: Shown) -> Iterator[Matrix]:
@@ -151,7 +180,7 @@ def _matrices(p: Parameter, place: Placement, shown: Shown) -> Iterator[Matrix]:
         return
     spread = expected.factors(p.shape, place)
     for index in _strongest(grads):
-        strength = float(grads[index].norm())
+        strength = float(grads[index].double().norm())
         if strength < _FAINT:
             continue
         shares = expected.singular_values(grads[index]) / strength
@@ -184,7 +213,7 @@ def _exact(before: Tensor, lr: float) -> bool:
 def _elementwise(s: Subject) -> Iterator[tuple[Parameter, Placement, float]]:
     """Each parameter of an Adam half, with its RMS over the one expected."""
     for p, place in s.of_half("adam"):
-        shown = s.shown.get(p.name)
+        shown = _shown(s, p)
         if shown is None or not expected.is_adaptive(place):
             continue
         r = expected.rates(dict(shown.group), place)
@@ -195,22 +224,35 @@ def _elementwise(s: Subject) -> Iterator[tuple[Parameter, Placement, float]]:
         yield p, place, expected.rms_where(update, shown.gradient) / ideal
 
 
-def _muon_sized(s: Subject) -> Iterator[tuple[str, float, float]]:
-    """Parameters of Adam halves whose lr is of Muon's size, with both; not those whose policy gives them one."""
+def _one_size(s: Subject, details: tuple[str, ...]) -> SmokeCheck | None:
+    """What is wrong where the lr of an Adam half is too near that of Muon's, or the other way round.
+
+    Not where the policy gives a role an lr of its own; nor where Muon's lr is 0, which says nothing of its size.
+    """
     rates = {
-        place.use.label: expected.rates(dict(s.shown[p.name].group), place).lr
+        p.name: expected.rates(dict(s.shown[p.name].group), place).lr
         for p, place in s.of_half("muon")
         if p.name in s.shown and _is_muon_lr(place)
     }
-    if not rates:
-        return
-    largest = max(rates.values())
+    largest = max(rates.values(), default=0.0)
+    if largest <= 0:
+        return None
+    large: dict[str, float] = {}
     for p, place in s.of_half("adam"):
         same = place.profile is not None and place.profile.aux_lr == "same"
         if p.name in s.shown and not same and p.role not in s.context.policy.lr and expected.is_adaptive(place):
             lr = expected.rates(dict(s.shown[p.name].group), place).lr
             if lr >= largest * _SHARE:
-                yield p.name, lr, largest
+                large[p.name] = lr
+    if not large:
+        return None
+    if largest <= _ADAMS:
+        figure = f"lr {largest:g} of Muon's groups is of AdamW's size ({max(large.values()):g})"
+        help_ = "the scale of these updates is made for an lr of about 0.02: with one of Adam's size they are too small"
+        return SmokeCheck("update-rms", "fail", figure, tuple(rates), details=details, help=help_)
+    figure = f"lr {next(iter(large.values())):g} of an AdamW group is of Muon's size ({largest:g})"
+    help_ = "AdamW moves every element by about lr: give its groups an lr of Adam's size, such as 3e-4"
+    return SmokeCheck("update-rms", "fail", figure, tuple(large), details=details, help=help_)
 
 
 def _is_muon_lr(place: Placement) -> bool:
@@ -247,5 +289,8 @@ def _in_band(share: float) -> bool:
 
 
 def _range(shares: Sequence[float]) -> str:
-    low, high = min(shares), max(shares)
+    numbers = [share for share in shares if isfinite(share)]
+    if not numbers:
+        return "NaN"
+    low, high = min(numbers), max(numbers)
     return f"{low:.2f}" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.2f} to {high:.2f}"
