@@ -15,7 +15,9 @@ from paramlint.planned import Layers, Plan
 from paramlint.run import Run
 
 if TYPE_CHECKING:
+    from paramlint.group import Proposal
     from paramlint.knowledge import Knowledge
+    from paramlint.model.process import Keeper
 
 Style = Literal["rules", "names", "call"]
 
@@ -42,8 +44,8 @@ class Generated:
     run: Run
 
 
-def planned(job: Job, wish: Wish) -> tuple[Run, Plan]:
-    """The model, and the groups that its optimizer should have.
+def planned(job: Job, wish: Wish, keeper: Keeper | None = None) -> tuple[Run, Plan]:
+    """The model, and the groups that its optimizer should have. `keeper` holds the worker for another request.
 
     Raises:
         ParamlintError: no optimizer is named, the target cannot be built, or no such plan is possible.
@@ -56,7 +58,7 @@ def planned(job: Job, wish: Wish) -> tuple[Run, Plan]:
     known = knowledge.load(job.knowledge)
     known.profile(job.profile)
     asked = wish.layers if wish.layer_decay is not None and ":" in wish.layers else None
-    run, answers = looked(replace(job, objects=()), layers=asked)
+    run, answers = looked(replace(job, objects=()), asked, keeper)
     layers: Layers | None = None
     scales: tuple[float, ...] = ()
     if wish.layer_decay is not None:
@@ -84,12 +86,14 @@ def generated(job: Job, wish: Wish, style: Style = "rules") -> Generated:
     """
     from paramlint import knowledge
     from paramlint.codegen.generate import generate
+    from paramlint.model.process import Keeper
 
-    run, plan = planned(job, wish)
-    known = knowledge.load(job.knowledge)
-    profile = known.profile(plan.profile)
-    text = generate(plan, run.inventory, profile, style=style, call_options=_call_options(job, wish))
-    notes = _prove(text, job, run.inventory, plan, known, wish)
+    with Keeper() as keeper:
+        run, plan = planned(job, wish, keeper)
+        known = knowledge.load(job.knowledge)
+        profile = known.profile(plan.profile)
+        text = generate(plan, run.inventory, profile, style=style, call_options=_call_options(job, wish))
+        notes = _prove(text, job, run.inventory, plan, known, wish, keeper)
     return Generated(text, plan, replace(run, notes=(*run.notes, *notes)))
 
 
@@ -107,7 +111,9 @@ def smoke_script(made: Generated, job: Job, path: Path) -> str:
     return script.smoke_script(made.plan, inventory, job.target, job.kwargs, path.stem, profile=profile, folder=folder)
 
 
-def _prove(text: str, job: Job, inventory: Inventory, plan: Plan, known: Knowledge, wish: Wish) -> tuple[str, ...]:
+def _prove(
+    text: str, job: Job, inventory: Inventory, plan: Plan, known: Knowledge, wish: Wish, keeper: Keeper
+) -> tuple[str, ...]:
     """Notes on what is installed here, if it is another release than the code is for."""
     from paramlint.codegen.proof import other_release, prove
     from paramlint.model import process
@@ -116,14 +122,26 @@ def _prove(text: str, job: Job, inventory: Inventory, plan: Plan, known: Knowled
     profile = known.profile(plan.profile)
     if profile.call_shape != "attribute":  # those want their whole framework
         functions.append("build_optimizer")
+
+    def proposed(objects: tuple[str, ...]) -> tuple[Proposal, ...]:
+        asked = replace(request(job), objects=objects, stand_in=profile.name, trace=False, inputs="")
+        found = process.run(asked, keeper).apart
+        for name, proposal in zip(functions, found, strict=True):
+            prove(plan, inventory, known, proposal, fused=wish.fused, made_by=name)
+        return found
+
     with tempfile.TemporaryDirectory(prefix="paramlint-") as folder:
         path = Path(folder) / "generated_groups.py"
         path.write_text(text, encoding="utf-8")
         objects = tuple(f"{path}:{name}" for name in functions)
-        response = process.run(replace(request(job), objects=objects, stand_in=profile.name, trace=False, inputs=""))
-    for name, proposal in zip(functions, response.apart, strict=True):
-        prove(plan, inventory, known, proposal, fused=wish.fused, made_by=name)
-    other = other_release(response.apart[-1], profile)
+        try:
+            proposals = proposed(objects)
+        except ParamlintError:
+            if not keeper.again:
+                raise
+            keeper.end()  # what the target left behind in that process may be at fault, and not the code
+            proposals = proposed(objects)
+    other = other_release(proposals[-1], profile)
     if not other:
         return ()
     return (f"what is installed here is {other}, and this code is for {profile.name} ({profile.install})",)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from paramlint.checks.context import Context
     from paramlint.knowledge import Knowledge
     from paramlint.layer_function import Answers
-    from paramlint.model.process import Request, Response
+    from paramlint.model.process import Keeper, Request, Response
 
 
 #: How the note on an optimizer that was recognised by the looks of its groups ends.
@@ -65,8 +65,9 @@ def analyse(job: Job, *, checks: bool = True) -> Run:
     return examine(run, knowledge.load(job.knowledge), job.codes) if checks else run
 
 
-def looked(job: Job, layers: str | None = None) -> tuple[Run, Answers | None]:
-    """The run without findings, and what the function that `layers` names says of every parameter.
+def looked(job: Job, layers: str | None = None, keeper: Keeper | None = None) -> tuple[Run, Answers | None]:
+    """The run without findings, and what the function that `layers` names says of every parameter. `keeper` holds the
+    worker for another request.
 
     Raises:
         ParamlintError: as `analyse`.
@@ -78,7 +79,8 @@ def looked(job: Job, layers: str | None = None) -> tuple[Run, Answers | None]:
     known = knowledge.load(job.knowledge)
     policy = known.policy(job.policy)
     profile = known.profile(job.profile) if job.profile else None
-    response = process.run(replace(request(job), layers=layers or ""))
+    asked = replace(request(job), layers=layers or "")
+    response = process.run(asked, keeper) if keeper else process.run(asked)
     inventory = judge(response.inventory, policy, layers=job.evidence, overrides=job.roles)
     run = Run(
         target=job.label,

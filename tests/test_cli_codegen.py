@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from in_process import in_process
 
 from paramlint.cli.main import cli
 
 ROOT = Path(__file__).parent.parent
-GPT = f"{ROOT / 'examples' / 'gpt.py'}:build"
-SMALL = ("--kwargs", json.dumps({"n_layer": 2, "n_head": 2, "n_embd": 32, "vocab_size": 64, "block_size": 16}))
 
 RECIPE = """\
+import os
 import sys
 
 import torch
@@ -25,6 +25,19 @@ from gpt import build
 
 def build_small():
     return build(n_layer=2, n_head=2, n_embd=32, vocab_size=64, block_size=16)
+
+
+def build_noted():
+    with open("log", "a") as log:
+        print(os.getpid(), file=log)
+    return build_small()
+
+
+def build_once():
+    with open("log") as log:
+        if str(os.getpid()) in log.read().split():
+            os._exit(1)
+    return build_noted()
 
 
 def configure(model):
@@ -53,6 +66,11 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def invoke(*arguments: str) -> Result:
+    with in_process():
+        return with_worker(*arguments)
+
+
+def with_worker(*arguments: str) -> Result:
     return CliRunner().invoke(cli, list(arguments), catch_exceptions=False)
 
 
@@ -68,9 +86,20 @@ def test_what_is_written_passes_the_check(script: Path, style: str, optimizer: s
     assert ("paramlint import" in (script.parent / "made.py").read_text()) == (style == "call")
 
 
-def test_the_same_target_gives_the_same_bytes(script: Path) -> None:
-    first, second = (invoke("codegen", "train.py:build_small", "--optimizer", "muon", "-q") for _ in range(2))
-    assert first.exit_code == 0 and first.stdout_bytes == second.stdout_bytes and first.stderr == ""
+def test_one_process_looks_and_proves_and_gives_the_same_bytes_as_any(script: Path) -> None:
+    arguments = ("codegen", "train.py:build_noted", "--optimizer", "muon", "-q")
+    made = with_worker(*arguments)
+    (process, again) = (script.parent / "log").read_text().split()
+    assert process == again and not Path(f"/proc/{process}").exists()
+    here = invoke(*arguments)
+    assert made.exit_code == 0 and made.stdout_bytes == here.stdout_bytes and made.stderr == here.stderr == ""
+
+
+def test_a_target_that_builds_once_in_a_process_gets_another(script: Path) -> None:
+    (script.parent / "log").touch()
+    made = with_worker("codegen", "train.py:build_once", "--optimizer", "muon")
+    assert made.exit_code == 0 and "checked: no findings" in made.stderr
+    assert len(set((script.parent / "log").read_text().split())) == 2
 
 
 def test_a_file_is_not_overwritten_unless_forced(script: Path) -> None:
@@ -127,7 +156,7 @@ def test_in_place_shows_a_diff_and_then_writes(script: Path) -> None:
 
 
 def test_in_place_with_muon(script: Path) -> None:
-    arguments = ("codegen", "train.py:build_small", "--optimizer", "muon", "--in-place", "train.py:17")
+    arguments = ("codegen", "train.py:build_small", "--optimizer", "muon", "--in-place", "train.py:31")
     made = invoke(*arguments)
     assert made.exit_code == 0, made.output
     assert "build_optimizer(" in script.read_text() and "adamw_lr=1e-3,  # peak" in script.read_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -11,9 +12,11 @@ import pytest
 import sample_runs
 import torch
 from click.testing import CliRunner, Result
+from in_process import in_process
 from torch import nn
 
 import paramlint
+from paramlint import pipeline
 from paramlint.cli.main import cli
 from paramlint.errors import ParamlintError
 from paramlint.pipeline import Job
@@ -130,12 +133,20 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def invoke(*arguments: str) -> Result:
+    with in_process():
+        return with_worker(*arguments)
+
+
+def with_worker(*arguments: str) -> Result:
     return CliRunner().invoke(cli, list(arguments), catch_exceptions=False)
 
 
 def model(*arguments: str) -> dict:
+    return target_of(invoke("params", *arguments, "--output-format", "json"))
+
+
+def target_of(result: Result) -> dict:
     """The one target of the JSON document."""
-    result = invoke("params", *arguments, "--output-format", "json")
     made = json.loads(result.stdout)
     jsonschema.validate(made, json.loads(SCHEMA.read_text()))
     assert result.exit_code == 0
@@ -268,29 +279,39 @@ def test_the_configuration_has_inputs_and_trace(here: Path, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("Leaves", "3"),
         ("Ends", "it ended the process with exit code 3"),
         ("Crashes", "the process that ran it crashed (SIGSEGV) at nets.py:"),
     ],
 )
 def test_a_forward_that_ends_the_process_costs_the_trace_alone(name: str, said: str) -> None:
-    target = model(f"nets.py:{name}", *(["--inputs", ":tensor"] if name != "Leaves" else []))
+    result = with_worker("params", f"nets.py:{name}", "--inputs", ":tensor", "--output-format", "json")
+    target = target_of(result)
     assert any(said in tried["stopped"] for tried in target["passes"])
+    assert roles(target)["tok.weight"] == "embedding" and roles(target)["lost"] == "unknown"
+    assert "noise" not in result.output, "what the forward prints mixes with nothing"
+
+
+def test_a_forward_that_leaves_costs_the_trace_alone() -> None:
+    target = model("nets.py:Leaves")
+    assert any("3" in tried["stopped"] for tried in target["passes"])
     assert roles(target)["tok.weight"] == "embedding" and roles(target)["lost"] == "unknown"
 
 
-@pytest.mark.parametrize("name", ["Hangs", "Clings"])
-def test_a_forward_that_hangs_costs_the_trace_alone(name: str) -> None:
-    result = invoke("check", f"nets.py:{name}", "--groups", ":groups", "--timeout", "6", "--output-format", "json")
-    target = json.loads(result.stdout)["targets"][0]
-    assert result.exit_code == 0 and target["groups"], "groups are read before the forward runs"
-    assert target["passes"] and all(tried["stopped"] for tried in target["passes"])
-    assert result.stderr.startswith("note: not traced: ") and len(result.stderr.splitlines()) == 1
-
-
-def test_what_the_forward_prints_mixes_with_nothing() -> None:
-    result = invoke("params", "nets.py:Net", "--inputs", ":tensor", "--output-format", "json")
-    assert "noise" not in result.output
+def test_forwards_that_hang_cost_the_trace_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that an error gets out of it, and one that clings to it."""
+    assert pipeline.request(Job("", "nets.py:Hangs", timeout=9)).trace_time == 9
+    asked = pipeline.request
+    monkeypatch.setattr(pipeline, "request", lambda job: replace(asked(job), trace_timeout=2.0))
+    result = with_worker("check", "nets.py:Hangs", "nets.py:Clings", "--groups", ":groups", "--output-format", "json")
+    hangs, clings = json.loads(result.stdout)["targets"]
+    assert result.exit_code == 0 and hangs["groups"] and clings["groups"], "groups are read before the forward runs"
+    for target in (hangs, clings):
+        assert target["passes"] and all(tried["stopped"] for tried in target["passes"])
+        assert re.search("did not finish within 2 s|no end after 1.5 s", target["passes"][-1]["stopped"])
+    assert [line.partition(": not traced: ")[0] for line in result.stderr.splitlines()] == [
+        "note: nets.py:Hangs",
+        "note: nets.py:Clings",
+    ]
 
 
 # What reports say
@@ -317,8 +338,9 @@ def test_why_shows_uses_and_reach() -> None:
 
 
 def test_verbose_lists_the_passes_and_what_they_print() -> None:
-    done = invoke("params", "nets.py:Net", "--inputs", ":tensor", "-v").stderr
-    assert "nets.py:Net: pass on (1, 8), on meta: complete" in done and "noise of the forward" in done
+    done = with_worker("params", "nets.py:Net", "--inputs", ":tensor", "-v")
+    assert "nets.py:Net: pass on (1, 8), on meta: complete" in done.stderr and "noise of the forward" in done.stderr
+    assert "noise" not in done.stdout
     fails = invoke("params", "nets.py:Fails", "-v").stderr
     assert "nets.py:Fails: pass" in fails and "stopped by ValueError: not today" in fails
 

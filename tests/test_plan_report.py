@@ -11,6 +11,7 @@ import jsonschema
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from in_process import in_process
 from test_examples import EXAMPLES, TINY, tiny
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -318,7 +319,8 @@ def test_plan_of_a_target(tmp_path: Path) -> None:
 
 
 def test_plan_by_layers_in_full() -> None:
-    result = invoke(*GPT, "--optimizer", "adamw", "--layer-decay", "0.5", "--output-format", "full")
+    with in_process():
+        result = invoke(*GPT, "--optimizer", "adamw", "--layer-decay", "0.5", "--output-format", "full")
     assert result.exit_code == 0, result.output
     assert "4 layers, from the model's structure; lr times 0.125 to 1" in result.stdout
     assert "\nlayer_1_decay: hidden-matrix\n  h.0.attn.q.weight  16×16\n" in result.stdout
@@ -330,7 +332,8 @@ def test_targets_that_fail_are_told_and_the_others_are_planned(tmp_path: Path, m
     (tmp_path / "paramlint.toml").write_text(
         'optimizer = "adamw"\n[targets.one]\ntarget = "m.py:bad"\n[targets.two]\ntarget = "m.py:good"\n'
     )
-    result = CliRunner().invoke(cli, ["plan", "--output-format", "json", "--no-trace"])
+    with in_process():
+        result = CliRunner().invoke(cli, ["plan", "--output-format", "json", "--no-trace"])
     assert result.exit_code == 2
     made = json.loads(result.stdout)
     jsonschema.validate(made, SCHEMA)

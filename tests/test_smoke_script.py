@@ -16,6 +16,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from generated import KNOWN
+from in_process import in_process
 from real_steps import SIZES as TINY
 
 import paramlint
@@ -288,7 +289,8 @@ def test_the_command_writes_both_files(tmp_path, monkeypatch):
     for target, kwargs in HF.items():
         name = f"groups_{target.partition(':')[0]}"
         command = ["codegen", target, "--kwargs", json.dumps(kwargs), "--optimizer", "muon", "-o", f"{name}.py"]
-        done = CliRunner().invoke(cli, [*command, "--smoke"])
+        with in_process():
+            done = CliRunner().invoke(cli, [*command, "--smoke"])
         assert done.exit_code == 0, done.output
         assert f"python {name}_smoke.py" in done.stderr
         scripts.append(tmp_path / f"{name}_smoke.py")

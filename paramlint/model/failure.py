@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from paramlint.errors import ParamlintError
-from paramlint.model.process import relative
+from paramlint.model.process import relative, shown_size
 
 _PACKAGE = str(Path(__file__).resolve().parents[1])
 _LIBRARIES = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")})
@@ -107,9 +107,12 @@ def _known(error: BaseException, attempts: Sequence[str], memory_limit: int | No
     if isinstance(error, SyntaxError):
         return f"{type(error).__name__}: {error.msg}", ""
     if isinstance(error, MemoryError) or _MEMORY.search(whole):
-        limit = f" of {memory_limit / 2**30:.3g} GiB" if memory_limit else ""
         if memory_limit:
-            return f"needs more memory than the limit{limit}", "raise --memory-limit, or build a smaller configuration"
+            limit = shown_size(memory_limit)
+            return (
+                f"needs more memory than the limit of {limit}",
+                "raise --memory-limit, or build a smaller configuration",
+            )
         return f"needs more memory than there is: {said}", "build a smaller configuration"
     if _CUDA.search(whole):
         return (

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -36,7 +36,6 @@ _START = (
 _WORKER = "paramlint.model.worker"
 _OUTPUT_KEPT = 64 * 1024
 _OUTPUT_LINES = 20
-_TRACING = 60.0  # seconds that a trace may take, besides those of the build
 
 
 @dataclass(frozen=True)
@@ -48,8 +47,8 @@ class Request:
     object that `inputs` names, or on inputs that are found where it is "". `layers` names a function that gives the
     layer of a parameter's name, or is "". The optimizer of the profile `stand_in` is stood in for where it is not
     there, also if it is a file of the user's own. `timeout` is in seconds, for the build and again (but no more than
-    60) for the trace; `memory_limit` in bytes of data of the worker (torch itself takes about 200 MB). `show_output`
-    passes what the target prints on to stderr.
+    `trace_timeout`) for the trace; `memory_limit` in bytes of data of the worker (torch itself takes about 200 MB).
+    `show_output` passes what the target prints on to stderr.
     """
 
     target: str
@@ -61,6 +60,7 @@ class Request:
     stand_in: str = ""
     trace: bool = False
     timeout: float = 300.0
+    trace_timeout: float = 60.0
     memory_limit: int | None = None
     allow_network: bool = False
     device: Literal["meta", "cpu"] = "meta"
@@ -69,7 +69,7 @@ class Request:
     @property
     def trace_time(self) -> float:
         """Seconds until a trace is given up."""
-        return min(self.timeout, _TRACING)
+        return min(self.timeout, self.trace_timeout)
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,8 @@ class Response:
     notes: tuple[str, ...] = ()
 
 
-def run(request: Request) -> Response:
-    """Builds the target in a process of its own and reads off it what there is to know.
+def run(request: Request, keeper: Keeper | None = None) -> Response:
+    """Builds the target in a process of its own, or in one that is kept, and reads off it what there is to know.
 
     The worker answers when the model is built, and again when it is traced. A trace that ends the process, or does not
     end, costs no more than the second answer: the passes then say what became of it.
@@ -99,19 +99,59 @@ def run(request: Request) -> Response:
     target = parse(request.target)
     for text in (*request.objects, *filter(None, (request.inputs, request.layers))):
         parse_object(text, target)
+    if keeper is not None:
+        return _response(keeper.worker(request))
     with _Worker(request) as worker:
-        answer = worker.answer(request.timeout)
+        return _response(worker)
+
+
+def _response(worker: _Worker) -> Response:
+    answer = worker.answer(worker.request.timeout)
+    if answer is None:
+        raise worker.death()
+    data = json.loads(answer)
+    if data.get("more"):
+        answer = worker.answer(worker.request.trace_time)
         if answer is None:
-            raise worker.death()
+            return _untraced(decode(Response, data["response"]), worker.end_of_trace())
         data = json.loads(answer)
-        if data.get("more"):
-            answer = worker.answer(request.trace_time)
-            if answer is None:
-                return _untraced(decode(Response, data["response"]), worker.end_of_trace())
-            data = json.loads(answer)
     if "error" in data:
         raise _told(data["error"], worker)
+    worker.waits = data["waits"]
     return decode(Response, data["response"])
+
+
+class Keeper:
+    """Holds the worker of a request for the next one, in a context. What the worker imported is there already, and the
+    target is built anew.
+
+    Only a request that came back in order leaves its worker to the next, and only one for the same target under the
+    same limits gets it: any other has a process of its own.
+    """
+
+    def __init__(self) -> None:
+        self.again = False  #: Whether the last request went to a worker that had answered one before.
+        self._worker: _Worker | None = None
+        self._held = ExitStack()
+
+    def __enter__(self) -> Keeper:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def worker(self, request: Request) -> _Worker:
+        """One that the request was sent to."""
+        self.again = self._worker is not None and self._worker.takes(request)
+        if self._worker is None or not self.again:
+            self.end()
+            self._worker = self._held.enter_context(_Worker(request))
+        return self._worker
+
+    def end(self) -> None:
+        """Kills the worker, if there is one: the next request gets another."""
+        self._worker = None
+        self._held.close()
 
 
 def ask(request: Request, module: str, payload: object) -> Any:
@@ -149,12 +189,15 @@ def _untraced(response: Response, why: str) -> Response:
 
 
 class _Worker:
-    """The process. Leaving the context kills it with everything that it started in its process group."""
+    """The process. Leaving the context kills it with everything that it started in its process group.
+
+    It `waits` where it has answered, and is fit for another request.
+    """
 
     def __init__(self, request: Request, module: str = _WORKER, payload: object = None) -> None:
         self.request, self.output, self.received = request, bytearray(), bytearray()
         self.module, self.payload = module, encode(request) if payload is None else payload
-        self.timed_out = False
+        self.timed_out = self.waits = False
 
     def __enter__(self) -> _Worker:
         home = str(Path(__file__).resolve().parents[2])
@@ -173,11 +216,27 @@ class _Worker:
             raise
         finally:
             os.close(theirs)
-        assert self.process.stdin
-        with suppress(OSError):  # it died already: seen when it is asked for an answer
-            self.process.stdin.write(json.dumps(self.payload).encode())
-            self.process.stdin.close()
+        self._send(self.payload)  # where it died already, that is seen when it is asked for an answer
         return self
+
+    def takes(self, request: Request) -> bool:
+        """Sends another request, if the worker waits for one and was set up as that one wants it."""
+        ended = self.process.poll() is not None
+        if ended or not self.waits or _set_up(request) != _set_up(self.request):
+            return False
+        self._rest_of_output()
+        self.request, self.waits = request, False
+        return self._send(encode(request))
+
+    def _send(self, payload: object) -> bool:
+        assert self.process.stdin
+        data = json.dumps(payload).encode()
+        try:
+            self.process.stdin.write(len(data).to_bytes(8, "big") + data)
+            self.process.stdin.flush()
+        except OSError:
+            return False
+        return True
 
     def __exit__(self, *_: object) -> None:
         with suppress(ProcessLookupError, PermissionError):
@@ -240,7 +299,7 @@ class _Worker:
             message = f"ended the process with exit code {code} before there was a model"
             hint = "something calls os._exit, or replaces the process"
         if self.request.memory_limit:
-            hint += f"; or the memory limit of {self.request.memory_limit / 2**30:.3g} GiB is too low"
+            hint += f"; or the memory limit of {shown_size(self.request.memory_limit)} is too low"
         text = self.last_lines(4 * _OUTPUT_LINES).lstrip("\n")
         return ParamlintError(message, where=self.request.target, hint=hint.lstrip("; "), traceback=text)
 
@@ -278,6 +337,16 @@ class _Worker:
         if self.request.show_output:
             sys.stderr.write(chunk.decode(errors="replace"))
 
+    def _rest_of_output(self) -> None:
+        """What was printed up to here is no output of the next request."""
+        assert self.process.stdout
+        out = self.process.stdout.fileno()
+        with selectors.DefaultSelector() as selector:
+            selector.register(out, selectors.EVENT_READ)
+            if selector.select(0):
+                self._printed(os.read(out, 1 << 16))
+        self.output.clear()
+
     def _ask_where(self, selector: selectors.BaseSelector, out: int) -> None:
         """SIGUSR1 makes the worker's faulthandler print its stack, even while C code holds it."""
         del self.output[: -_OUTPUT_KEPT // 2]
@@ -293,6 +362,11 @@ class _Worker:
                     self._printed(chunk)
                 if not chunk:
                     return
+
+
+def _set_up(request: Request) -> tuple[object, ...]:
+    """What a worker does once, however many requests come to it."""
+    return request.target, request.allow_network, request.memory_limit
 
 
 def _killed(code: int) -> str:
@@ -317,3 +391,8 @@ def relative(path: str | Path) -> str:
         return str(Path(path).resolve().relative_to(Path.cwd()))
     except (ValueError, OSError):
         return str(path)
+
+
+def shown_size(size: int) -> str:
+    """A number of bytes as a limit is given: `300 MB`, `2 GiB`."""
+    return f"{size / 2**30:.3g} GiB" if size >= 2**30 else f"{size / 1e6:.3g} MB"

@@ -1,10 +1,12 @@
-"""The process in which somebody else's code runs: a request on stdin, answers through the pipe given by number.
+"""The process in which somebody else's code runs: requests on stdin, answers through the pipe given by number.
 
 Where a trace is asked for there are two: what the build says, before anything of the forward runs, then all of it.
+Another request may come after the last answer.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -12,10 +14,10 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from paramlint.errors import ParamlintError
 from paramlint.group import OptimizerUse, Proposal
@@ -32,12 +34,17 @@ if TYPE_CHECKING:
     from paramlint.model.load import Built
 
 
+#: Whether an alarm broke into a forward. What it was at may be half done: the process is fit for no other request.
+_broken_into = False
+
+
 def main() -> None:
-    """Builds, reads and traces, as the request on stdin says."""
+    """Builds, reads and traces, as the requests on stdin say."""
 
     def answers(request: Request, data: Any, attempts: list[str]) -> Iterator[dict[str, Any]]:
         for number, response in enumerate(work(request, attempts)):
-            yield {"response": encode(response), "more": request.trace and not number}
+            more = request.trace and not number
+            yield {"response": encode(response), "more": more, "waits": not more and not _broken_into}
 
     serve(_request, answers)
 
@@ -49,45 +56,56 @@ def _request(data: Any) -> Request:
 def serve(
     request_of: Callable[[Any], Request], answers: Callable[[Request, Any, list[str]], Iterator[dict[str, Any]]]
 ) -> None:
-    """Answers, and ends without a word to atexit handlers, threads or finalizers of the target.
+    """Answers one request after the other, until stdin is closed or one fails, and ends without a word to atexit
+    handlers, threads or finalizers of the target.
 
     Args:
-        request_of: the request in the JSON value on stdin.
+        request_of: the request in a JSON value that came on stdin.
         answers: what is sent back for it, that value, and the list that hosts of refused attempts are added to. What
             it raises is the last answer, under "error".
     """
-    pipe, me = int(sys.argv[1]), os.getpid()
+    pipe, me, home = int(sys.argv[1]), os.getpid(), ""
     os.set_inheritable(pipe, False)
     guard.end_with_parent()
     guard.crash_reports()
-    data = json.loads(sys.stdin.buffer.read())
+    asked = os.fdopen(os.dup(0), "rb")  # for nobody else: the target and its children have no stdin
+    first = data = _received(asked)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    request = request_of(data)
     attempts: list[str] = []
 
     def say(answer: dict[str, Any]) -> None:
         if os.getpid() == me:  # else a fork of the target came back from its code
             _send(pipe, json.dumps(answer).encode())
 
-    try:
-        _prepare(request)
-        attempts = [] if request.allow_network else guard.block_network()
-        for answer in answers(request, data, attempts):
-            say(answer)
-    except BaseException as error:
-        guard.lift_memory_limit()
-        failure = explain(error, request.target, attempts=attempts, memory_limit=request.memory_limit)
-        say(
-            {
-                "error": {
-                    "message": failure.message,
-                    "where": failure.where,
-                    "hint": failure.hint,
-                    "traceback": failure.traceback,
-                }
-            }
-        )
+    while data is not None:
+        request = request_of(data)
+        try:
+            if data is first:
+                home = os.getcwd()
+                _prepare(request)
+                attempts = [] if request.allow_network else guard.block_network()
+            else:
+                os.chdir(home)
+                attempts.clear()
+                gc.collect()  # the model before, which may be as large as the memory limit
+            for answer in answers(request, data, attempts):
+                say(answer)
+        except BaseException as error:
+            guard.lift_memory_limit()
+            failure = explain(error, request.target, attempts=attempts, memory_limit=request.memory_limit)
+            said = {"message": failure.message, "where": failure.where, "hint": failure.hint}
+            say({"error": {**said, "traceback": failure.traceback}})
+            break
+        if os.getpid() != me:
+            break
+        data = _received(asked)
     os._exit(0)
+
+
+def _received(stream: BinaryIO) -> Any:
+    """The next request as it was sent; None where there is none any more."""
+    length = stream.read(8)
+    return json.loads(stream.read(int.from_bytes(length, "big"))) if len(length) == 8 else None
 
 
 def _prepare(request: Request) -> None:
@@ -190,34 +208,41 @@ def _ending(seconds: float) -> Iterator[None]:
     """A forward that goes round in circles gets an error where it is: what it did until then is kept."""
 
     def late(*_: object) -> None:
+        global _broken_into
+        _broken_into = True
         raise TimeoutError(f"no end after {seconds:g} s")
 
-    signal.signal(signal.SIGALRM, late)
+    before = signal.signal(signal.SIGALRM, late)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before or signal.SIG_DFL)
 
 
-def _recording(target: Target, objects: list[Target], request: Request) -> AbstractContextManager[object]:
+@contextmanager
+def _recording(target: Target, objects: list[Target], request: Request) -> Iterator[None]:
     """Optimizers that are not installed are stood in for, and those that are built noted, from the first import on.
 
     That needs torch: it is left out while nothing else could load it either.
     """
     found = [importing.locate(t) for t in (target, *objects) if t.kind == "python"]
     if not objects and all(importing.only_standard_library(f) for f in found):
-        return nullcontext()
+        yield
+        return
     from paramlint.model.load import require_torch
 
     require_torch(target.text)
     from paramlint.knowledge import load
     from paramlint.model.recorder import standing_in
+    from paramlint.model.trace.eager import unaided
 
     profiles = load(Path(k) for k in request.knowledge).profiles
     if request.stand_in:
         profiles = {**profiles, request.stand_in: replace(profiles[request.stand_in], install="a file")}
-    return standing_in(profiles)
+    with unaided(), standing_in(profiles):
+        yield
 
 
 def _read(request: Request, built: Built, objects: list[Target]) -> Response:

@@ -13,10 +13,22 @@ import torch
 
 @contextmanager
 def without_dynamo() -> Iterator[None]:
-    """Nothing is compiled, and meta kernels run without torch's compiler being imported.
+    """Nothing is compiled, and torch's compiler is not imported."""
+    compiles = torch.compile
+    torch.compile = _as_it_is
+    try:
+        with unaided(), _eagerly():
+            yield
+    finally:
+        torch.compile = compiles
+
+
+@contextmanager
+def unaided() -> Iterator[None]:
+    """Meta kernels run, and optimizers are made, without torch's compiler being imported.
 
     They ask it not to compile them, and that import takes a second. Where torch does that in another way, nothing is
-    done about it.
+    done about it. What is to be compiled still is.
     """
     marked: list[Any] = []
     found: list[Any] = []
@@ -27,13 +39,9 @@ def without_dynamo() -> Iterator[None]:
             if not hasattr(function, _MARK):
                 setattr(function, _MARK, function)
                 marked.append(function)
-    compiles = torch.compile
-    torch.compile = _as_it_is
     try:
-        with _eagerly():
-            yield
+        yield
     finally:
-        torch.compile = compiles
         for function in marked:
             if getattr(function, _MARK, None) is function:
                 delattr(function, _MARK)
@@ -55,7 +63,7 @@ _MARK = "__dynamo_disable"
 
 
 def _shielded() -> Iterator[Any]:
-    """The functions inside `torch._disable_dynamo` among torch's references and meta kernels."""
+    """The functions inside `torch._disable_dynamo` among torch's references, meta kernels and methods of optimizers."""
     import torch._refs as refs
 
     shield = getattr(torch, "_disable_dynamo", None)
@@ -63,7 +71,7 @@ def _shielded() -> Iterator[Any]:
     if code is None:
         return
     places: list[Mapping[Any, Any]] = [vars(m) for m in (refs, refs.nn.functional, refs.special, refs.linalg, refs.fft)]
-    places += [torch._decomp.meta_table, torch._decomp.decomposition_table]
+    places += [torch._decomp.meta_table, torch._decomp.decomposition_table, vars(torch.optim.Optimizer)]
     stack = [f for place in places for f in place.values() if isinstance(f, FunctionType)]
     seen: set[int] = set()
     while stack:
