@@ -79,6 +79,30 @@ RIGHT = {
         "    before = [p.detach().clone() for p in model.parameters()]\n    opt.step()\n"
         "    print([(p - q).norm() for p, q in zip(model.parameters(), before)])\n"
     ),
+    "gradients that are cleared": (
+        "def f(model):\n    every = list(model.parameters())\n    opt = torch.optim.SGD(model.parameters(), lr=0.1)\n"
+        "    for p in every:\n        p.grad = None\n    return opt\n"
+    ),
+    "an assertion that nothing is left": (
+        "def f(model):\n    mats = [p for p in model.parameters() if p.ndim == 2]\n"
+        "    vecs = [p for p in model.parameters() if p.ndim < 2]\n"
+        "    more = [p for p in model.parameters() if p.ndim > 2]\n    assert len(more) == 0\n"
+        "    return torch.optim.AdamW([{'params': mats}, {'params': vecs, 'lr': 1e-3}], lr=1e-3)\n"
+    ),
+    "an error where something is left": (
+        "def f(model):\n    mats = [p for p in model.parameters() if p.ndim == 2]\n"
+        "    vecs = [p for p in model.parameters() if p.ndim < 2]\n"
+        "    if any(p.ndim > 2 for p in model.parameters()):\n        raise ValueError\n"
+        "    return torch.optim.AdamW([{'params': mats}, {'params': vecs, 'lr': 1e-3}], lr=1e-3)\n"
+    ),
+    "a table of optimizers": (
+        "def f(model, name):\n    table = {'adam': torch.optim.Adam(model.parameters(), lr=0.01),\n"
+        "             'sgd': torch.optim.SGD(model.parameters(), lr=0.1)}\n    return table[name]\n"
+    ),
+    "lists, for who calls": (
+        "def f(model):\n    mats = [p for p in model.parameters() if p.ndim == 2]\n"
+        "    vecs = [p for p in model.parameters() if p.ndim < 2]\n    return mats, vecs\n"
+    ),
     "a set to ask": "def f(model):\n    return {p for n, p in model.named_parameters() if n.startswith('head')}\n",
     "names, for who calls": (
         "class Mine(Base):\n    def overrides(self, model):\n"
@@ -90,6 +114,18 @@ RIGHT = {
 WRONG = {
     "one layer": ("def f():\n    a = nn.Linear(4, 2)\n    b = a\n" + TWO, "PML502"),
     "a copy of the reference": ("def f(m):\n    a, b = copy.copy(m), m\n" + TWO, "PML502"),
+    "groups with a hole": (
+        "def f(model):\n    mats = [p for p in model.parameters() if p.ndim == 2]\n"
+        "    vecs = [p for p in model.parameters() if p.ndim < 2]\n"
+        "    return [{'params': mats, 'lr': 1}, {'params': vecs}]\n",
+        "PML501",
+    ),
+    "an optimizer that was looked up": (
+        "def f(cfg, model, registry):\n    mats = [p for p in model.parameters() if p.ndim > 1]\n"
+        "    vecs = [p for p in model.parameters() if p.ndim < 1]\n"
+        "    return registry[cfg.name]([{'params': mats}, {'params': vecs, 'lr': 1}])\n",
+        "PML501",
+    ),
     "walked twice": (
         "def f(model):\n    params = chain(model.parameters(), [])\n    n = sum(p.numel() for p in params)\n"
         "    return torch.optim.Adam([p for p in params], lr=n)\n",

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import ast
+from collections.abc import Iterator, Sequence
 
 from paramlint.checks.scripts import fixes
 from paramlint.checks.scripts.changed import Case
 from paramlint.checks.scripts.context import ScriptContext, Way
-from paramlint.checks.scripts.sites import syntax
+from paramlint.checks.scripts.sites import Syntax, syntax
 from paramlint.finding import Finding, Fix
 from paramlint.source.interpreter.entries import Read
 from paramlint.source.prove import Verdict, possible
-from paramlint.source.script import Collected, RuntimeCheck
+from paramlint.source.script import Collected, Construction, RuntimeCheck
 from paramlint.source.terms import FALSE, Span, both, either, negated
 from paramlint.source.universe import membership, universe
 from paramlint.source.witness import Witness, describe, spelled
@@ -46,8 +47,8 @@ def _way(ctx: ScriptContext, read: Read, way: Way) -> Iterator[Finding]:
             unused = _unused(read, way)
             if unused is not None:
                 yield _never_used(ctx, unused, hole.witness)
-            elif several:
-                yield _hole(ctx, hole.witness, span, fixes.for_hole(case) if case else None)
+            elif several and not _asked(read):
+                yield _hole(ctx, hole.witness, span, fixes.for_hole(case) if case else None, whole=_groups(made))
             wrong = several or unused is not None
         if overlap.state == "refuted" and overlap.certain and overlap.witness and _together(ctx, way, verdict):
             yield _overlap(ctx, way, overlap.witness, span, fixes.for_overlap(case) if case else None)
@@ -68,12 +69,23 @@ def _where(ctx: ScriptContext, way: Way) -> Span | None:
     return min([*spans] or [*groups], key=lambda s: (s.line, s.column), default=None)
 
 
-def _hole(ctx: ScriptContext, witness: Witness, span: Span | None, fix: Fix | None) -> Finding:
+def _asked(read: Read) -> bool:
+    """Whether the script itself asks which parameters are there, and stops where it finds others."""
+    return any(c.kind == "sets" for c in read.build.checks)
+
+
+def _groups(made: Sequence[Construction]) -> bool:
+    """Whether these are groups. Lists that a function gives back are not: whoever calls it may have the rest."""
+    return any(c.made is not None or any(g.options or g.half for g in c.groups) for c in made)
+
+
+def _hole(ctx: ScriptContext, witness: Witness, span: Span | None, fix: Fix | None, *, whole: bool) -> Finding:
     return ctx.finding(
         "PML501",
         span,
         f"no group takes {describe(witness)}: such a parameter is never trained",
         "give what is left to a group: end the chain with `else`, or make one test the exact complement of the others",
+        severity=None if whole else "warning",
         fix=fix,
     )
 
@@ -137,11 +149,21 @@ def _together(ctx: ScriptContext, way: Way, verdict: Verdict) -> bool:
     source = syntax(ctx.file)
     nodes = [next(iter(source.at(c.span)), None) for c in (one, other)]
     statements = {source.statement(n) for n in nodes if n is not None}
-    if len(statements) == 1 and None not in nodes:
+    if len(statements) == 1 and None not in nodes and not _alternatives(source, nodes):
         return True
     within = universe(verdict.root)
     a, b = (either(*(both(g.when, membership(g, within)) for g in c.groups)) for c in (one, other))
     return all(possible(both(way.when, x, negated(y)), within) for x, y in ((a, b), (b, a)))
+
+
+def _alternatives(source: Syntax, nodes: Sequence[ast.AST | None]) -> bool:
+    """Whether all stand in one dict: a table, of which one is chosen."""
+    tables = []
+    for node in nodes:
+        while node is not None and not isinstance(node, ast.Dict):
+            node = source.parents.get(node)
+        tables.append(node)
+    return None not in tables and len(set(tables)) == 1
 
 
 def _not_provable(ctx: ScriptContext, verdict: Verdict, span: Span | None, fix: Fix | None) -> Finding:

@@ -55,7 +55,7 @@ def _kind(r: Reader, test: ast.expr, holds: bool) -> Kind | None:
         case ast.Compare(left=left, comparators=[*middle, right]):
             return _compared(r, left, ast.Eq(), right, holds) or _compared(r, middle[0], ast.Eq(), right, holds)
         case ast.Call(func=ast.Name(id="any" | "all")):
-            return "sets" if _among(r, test) else None
+            return "sets" if _among(r, test) or _walks(test) else None
     if _is_set(r, test, algebra_only=True):
         return "sets" if _about(r, test) else None
     return "sets" if not holds and _left_over(r, _size_of(test) or test) else None
@@ -66,7 +66,7 @@ def _left_over(r: Reader, node: ast.expr) -> bool:
     if not isinstance(node, (ast.Name, ast.Attribute)):
         return False
     held = _held(r, node)
-    if isinstance(held, Bag) and held.kind in ("set", "frozenset"):
+    if isinstance(held, Bag) and (held.kind in ("set", "frozenset") or _has_parameters(held, False)):
         return True
     return isinstance(held, (Bag, Table, Opaque)) and any(word in r.text(node) for word in _LEFT)
 
@@ -190,6 +190,11 @@ def _about(r: Reader, test: ast.expr) -> bool:
 def _among(r: Reader, test: ast.expr) -> bool:
     """Whether a test asks what is among parameters; in a loop they may be put there later."""
     return any(_has_parameters(v, True) or (not v.entries and _named(r, test)) for v in _collections(r, test))
+
+
+def _walks(test: ast.expr) -> bool:
+    """Whether a test goes through a model's parameters itself."""
+    return any(isinstance(n, ast.Attribute) and n.attr in ("parameters", "named_parameters") for n in every(test))
 
 
 def _named(r: Reader, test: ast.expr) -> bool:

@@ -19,8 +19,28 @@ if TYPE_CHECKING:
 def run(r: Reader, node: ast.For | ast.AsyncFor) -> None:
     """Reads a loop: one turn for each kind of thing that it takes."""
     over = r.value(node.iter)
+    if _acts(node):
+        loops.hand_on(r, over)
     with r.through(ordering.unordered(over)):
         _turns(r, node, over)
+
+
+def _acts(node: ast.For | ast.AsyncFor) -> bool:
+    """Whether something is done with what a loop takes, beside to put it elsewhere: `p.grad = None`, `p.mul_(2)`."""
+    taken = {n.id for n in every(node.target) if isinstance(n, ast.Name)}
+
+    def of_it(target: ast.expr) -> bool:
+        while isinstance(target, (ast.Attribute, ast.Subscript)):
+            target = target.value
+        return isinstance(target, ast.Name) and target.id in taken
+
+    for n in (n for statement in node.body for n in every(statement)):
+        if isinstance(n, (ast.Attribute, ast.Subscript)) and isinstance(n.ctx, (ast.Store, ast.Del)) and of_it(n):
+            return True
+        called = n.func if isinstance(n, ast.Call) else None
+        if isinstance(called, ast.Attribute) and called.attr.endswith("_") and of_it(called):
+            return True
+    return False
 
 
 def _turns(r: Reader, node: ast.For | ast.AsyncFor, over: Value) -> None:

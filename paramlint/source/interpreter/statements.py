@@ -21,6 +21,7 @@ from paramlint.source.interpreter.values import (
     Value,
 )
 from paramlint.source.script import Branch
+from paramlint.source.statements import every
 from paramlint.source.terms import FALSE, TRUE, Const, Op, Opaque, Term, Var, binders, both, either, negated
 
 if TYPE_CHECKING:
@@ -367,5 +368,9 @@ def _checked(r: Reader, test: ast.expr, node: ast.Assert) -> None:
     """An assertion: what it says holds from here on, where it speaks of settings."""
     when = conditions.condition(r, test)
     guards.keep(r, test, node)
+    for name in (n.id for n in every(test) if isinstance(n, ast.Name)):
+        held = r.scope.find(name)
+        if held is not None:
+            loops.hand_on(r, held)
     if not isinstance(when, Const) and not binders(when):
         r.place = replace(r.place, when=both(r.place.when, when))
