@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from paramlint.parameter import Destination, Parameter
 from paramlint.profile import NdimAction, Profile
 
@@ -14,10 +16,24 @@ _TAKES: dict[str, tuple[NdimAction, ...]] = {
     "grouped-conv": ("accept", "flatten"),
     "expert-stack": ("accept", "batch"),
 }
+#: What optimizers say that refuse complex parameters at the first step.
+COMPLEX_REFUSED: Mapping[str, str] = {
+    "torch-muon": "RuntimeError: Muon does not support complex parameters",
+    "pytorch-optimizer": "NoComplexParameterError",
+}
+#: Those of them that refuse them in their AdamW half too.
+COMPLEX_NOWHERE = ("pytorch-optimizer",)
+
+
+def is_complex(p: Parameter) -> bool:
+    """Whether a parameter holds complex numbers: Newton-Schulz as all implementations have it is for real matrices."""
+    return p.dtype.startswith("complex")
 
 
 def destination(p: Parameter, profile: Profile | None) -> Destination:
     """Where policy sends a parameter, or Adam where this optimizer's Muon half cannot take it as it should."""
+    if is_complex(p):
+        return "adam"
     if p.destination == "adam" or profile is None:
         return p.destination
     if profile.family == "elementwise":

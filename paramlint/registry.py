@@ -59,7 +59,7 @@ RULES: tuple[Rule, ...] = (
     Rule("PML205", "position-in-muon", "error", "a position table, relative bias or token is in a Muon group", _MG),
     Rule("PML206", "elementwise-in-muon", "error", "a tensor that is never a matmul operand is in a Muon group", _MG),
     Rule("PML207", "depthwise-in-muon", "warning", "a depthwise or grouped convolution is in a Muon group", _MG),
-    Rule("PML208", "ndim-not-accepted", "error", "the optimizer refuses a tensor of this many dimensions", _MGP),
+    Rule("PML208", "ndim-not-accepted", "error", "the optimizer refuses a tensor of this many dimensions, or a complex one", _MGP),
     Rule("PML209", "stack-flattened", "error", "an expert stack is in an optimizer that flattens it", _MGP),
     Rule("PML210", "conv-batched", "warning", "a convolution is in an optimizer that batches it", _MGP),
     Rule("PML211", "input-projection-in-muon", "warning", "the first layer on continuous input is in Muon", _MG),

@@ -59,6 +59,7 @@ def emitted(made: Plan, optimizer: str, kinds: Mapping[str, str] | None = None) 
     ]
     if made.layers:
         head += [f"LR_SCALES = {made.scales!r}", f"def layers_of(model): return {dict(made.layers.of)!r}"]
+        head += ["def lr_scales(layers): return LR_SCALES"]
     return run("\n".join([*head, section.body]))
 
 

@@ -134,7 +134,7 @@ def test_layers_of_ones_own(script: Path) -> None:
     }
     made = invoke("codegen", *arguments, "-o", "made.py")
     assert made.exit_code == 0, made.output
-    assert "LR_SCALES" in (script.parent / "made.py").read_text()
+    assert "LAYER_DECAY = 0.5" in (script.parent / "made.py").read_text()
     wrong = invoke("plan", *arguments[:-2], "--layers", ":build_small")
     assert wrong.exit_code == 2 and wrong.stderr.count("\n") == 1 and "raised TypeError" in wrong.stderr
 

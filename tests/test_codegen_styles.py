@@ -19,6 +19,7 @@ from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoi
 import paramlint
 from paramlint import knowledge, planning
 from paramlint.codegen import styles
+from paramlint.codegen.generate import generate
 from paramlint.codegen.styles import Style
 from paramlint.codegen.styles.decide import decide
 from paramlint.model import torchvision_ops
@@ -119,6 +120,25 @@ def test_rules_of_one_layer_hold_for_more() -> None:
     assert [n.pattern for n in decide(inventory, plan.labels).names if "*" in n.pattern]
     grown = gpt2(3)
     assert kinds_of("rules", plan, inventory)(grown) == expected(planned(grown)[0])
+
+
+def test_a_list_whose_end_is_told_by_its_number_has_that_length() -> None:
+    """The head of a deeper network of layers in one list is another one, and so is that of a shallower one."""
+
+    def network(depth: int, bias: bool = True) -> nn.Module:
+        inner = [layer for _ in range(depth) for layer in (nn.Linear(8, 8, bias), nn.ReLU())]
+        return nn.Sequential(nn.Linear(3, 8), nn.ReLU(), *inner, nn.Linear(8, 2))
+
+    model = network(2)
+    plan, inventory = planned(model)
+    rules = kinds_of("rules", plan, inventory)
+    assert rules(model) == expected(plan) and rules(network(2, bias=False))["6.weight"] != "muon"
+    for depth in (1, 3):
+        with pytest.raises(ValueError, match="a list does not end with 6 any more"):
+            rules(network(depth))
+    said = " ".join(generate(plan, inventory, KNOWN.profile("torch-muon")).partition('"""\n')[0].split())
+    assert "models of another depth or width are served too, but where a list of `ENDS` has another end." in said
+    assert "ENDS" not in source("rules", *planned(build("gpt", MODELS["gpt"])))
 
 
 def test_rules_of_llama_name_the_head_alone() -> None:

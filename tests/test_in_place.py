@@ -115,14 +115,14 @@ def test_the_result_is_python_with_the_planned_call(optimizer: str) -> None:
 
 
 def test_two_optimizers_are_one_object_and_every_parameter_is_in_one() -> None:
-    source = HEAD + "optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.8, 0.9), fused=True)\n"
+    source = HEAD + "optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.8, 0.9), maximize=True)\n"
     model, result = small(), put(source)
     optimizer = run(result.text, build=lambda: model)["optimizer"]
     groups = labels(optimizer, model)
     assert set(groups) == {n for n, _ in model.named_parameters()}
     assert groups["0.weight"]["lr"] == 1e-3 and groups["0.weight"]["betas"] == (0.8, 0.9)
     assert groups["3.weight"]["lr"] == 0.02
-    assert any("fused=True" in n for n in result.notes) and any("LR schedulers" in n for n in result.notes)
+    assert any("maximize=True" in n for n in result.notes) and any("several optimizers" in n for n in result.notes)
     model(torch.zeros(2, dtype=torch.long)).sum().backward()
     optimizer.step()
     optimizer.zero_grad()
@@ -151,7 +151,7 @@ def test_comments_and_layout_of_what_is_kept_stay() -> None:
         "    lr=rate,  # peak\n"
         "    # as in the paper\n"
         "    betas=(0.9, 0.95),\n"
-        "    fused=True,  # faster\n"
+        "    maximize=True,  # faster\n"
         "    weight_decay=(\n"
         "        0.1  # strong\n"
         "    ),\n"
@@ -179,7 +179,7 @@ def test_comments_and_layout_of_what_is_kept_stay() -> None:
 
 def test_arguments_under_the_bracket_stay_there() -> None:
     under = " " * 22
-    call = f"x = torch.optim.AdamW(net.parameters(), r,\n{under}fused=True,  # a\n{under}betas=b)\n"
+    call = f"x = torch.optim.AdamW(net.parameters(), r,\n{under}maximize=True,  # a\n{under}betas=b)\n"
     text = put("import torch\n\n" + call).text
     assert text.endswith("x = Together(build_optimizer(net, adamw_lr=r,\n" + " " * 29 + "betas=b))\n")
 
@@ -188,13 +188,13 @@ def test_arguments_under_the_bracket_stay_there() -> None:
     ("call", "expected"),
     [
         ("AdamW(model.parameters(), 1 +\n    2)", "build_optimizer(model, adamw_lr=(1 +\n    2))"),
-        ("AdamW(\n    model.parameters(), lr=1,\n    fused=True)", "build_optimizer(\n    model, adamw_lr=1)"),
-        ("AdamW(\n    model.parameters(), fused=True, lr=1\n)", "build_optimizer(\n        model, adamw_lr=1\n    )"),
-        ("AdamW(fused=True, params=model.parameters())", "build_optimizer(model)"),
+        ("AdamW(\n    model.parameters(), lr=1,\n    maximize=True)", "build_optimizer(\n    model, adamw_lr=1)"),
+        ("AdamW(\n    model.parameters(), maximize=m, lr=1\n)", "build_optimizer(\n        model, adamw_lr=1\n    )"),
+        ("AdamW(maximize=True, params=model.parameters())", "build_optimizer(model)"),
         ("AdamW(lr=1, params=model.parameters())", "build_optimizer(adamw_lr=1, model=model)"),
         ("AdamW(model.parameters(), 1, (0.9, 0.99))", "build_optimizer(model, adamw_lr=1, betas=(0.9, 0.99))"),
         ("AdamW(model.parameters(), **kw)", 'adamw_lr=kw.get("lr", 3e-4)'),
-        ("AdamW(model.parameters(), fused=True, foreach=None)", "Together(build_optimizer(model))"),
+        ("AdamW(model.parameters(), maximize=True, differentiable=None)", "Together(build_optimizer(model))"),
         ("Muon(model.parameters(), 0.03, momentum=0.9)", "build_optimizer(model, lr=0.03, momentum=0.9)"),
         ("SGD(model.parameters(), 0.1, 0.9)", "Together(build_optimizer(model))"),
         ("NAdam(model.parameters(), lr=1)", "Together(build_optimizer(model, adamw_lr=1))"),
@@ -207,7 +207,7 @@ def test_where_arguments_go(call: str, expected: str) -> None:
 
 
 def test_a_mapping_whose_keys_are_plain_is_read() -> None:
-    source = HEAD + "extra = dict(fused=True) if cuda else {}\nopt = torch.optim.AdamW(model.parameters(), **extra)\n"
+    source = HEAD + "extra = dict(maximize=x) if cuda else {}\nopt = torch.optim.AdamW(model.parameters(), **extra)\n"
     assert "param_groups(model)" in changed(source, "adamw")
     assert "Together(build_optimizer(model))" in changed(source)
     with pytest.raises(ParamlintError, match=r"cannot be told"):
@@ -392,6 +392,7 @@ def test_only_imports_block_and_call_change() -> None:
     new = put(LIGHTNING).text
     rows = [row for row in edits(LIGHTNING, new) if row[1:].strip()]
     assert rows == [
+        "+ import re",
         "+ from collections import Counter",
         "+ from collections.abc import Callable",
         "+ from torch import optim",
@@ -477,13 +478,15 @@ def test_tabs_and_other_indents_are_the_scripts_own() -> None:
 def test_imports_go_where_their_like_are() -> None:
     call = "opt = torch.optim.AdamW(model.parameters())\n"
     alone = put("# of mine\nimport torch\n\n" + call).text
-    start = "# of mine\nfrom collections import Counter\nfrom collections.abc import Callable\nfrom typing import Any\n"
-    assert alone.startswith(start + "\nimport torch\nfrom torch import nn, optim\n\n\n# Param")
+    standard = (
+        "import re\nfrom collections import Counter\nfrom collections.abc import Callable\nfrom typing import Any\n"
+    )
+    assert alone.startswith(f"# of mine\n{standard}" + "\nimport torch\nfrom torch import nn, optim\n\n\n# Param")
     mixed = put("import os\nimport torch\nimport mine\n\n" + call).text
-    assert mixed.startswith("import os\nfrom collections import Counter\n")
+    assert mixed.startswith("import os\nimport re\nfrom collections import Counter\n")
     assert "import Any\nimport torch\nfrom torch import nn, optim\nimport mine\n" in mixed
     star = put("import os\nimport torch\nfrom mine import *\nimport other\n\n" + call).text
-    assert "import *\nfrom collections import Counter\n" in star and "nn, optim\nimport other\n" in star
+    assert "import *\nimport re\nfrom collections import Counter\n" in star and "nn, optim\nimport other\n" in star
 
 
 def test_a_comment_stays_with_its_statement() -> None:

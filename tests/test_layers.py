@@ -1,9 +1,7 @@
-"""Layers for layer-wise lr decay: where they come from, what lr each gets, and the code that finds them again."""
+"""Layers for layer-wise lr decay: where they come from, and what lr each gets."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections import OrderedDict
 from dataclasses import replace
 
@@ -14,12 +12,10 @@ from torch import nn
 import paramlint
 from examples import convnext, gpt, moe, vit
 from paramlint import knowledge, planning
-from paramlint.codegen import layer_code
 from paramlint.errors import ParamlintError
 from paramlint.model import torchvision_ops
 from paramlint.parameter import Inventory
-from paramlint.planned import Layers, Plan
-from paramlint.planning.layers import described, from_function, layers, scales
+from paramlint.planning.layers import described, factor, from_function, layers, scales
 from paramlint.serial import decode, encode
 
 
@@ -202,8 +198,22 @@ def test_a_list_beside_the_stages_goes_with_them():
     assert samplers == [0, *firsts[1:]] == [0, 4, 7, 34]
 
 
+def test_a_head_is_the_last_layer_however_many_parts_stand_around_it():
+    """Three stages, and a list of three parts that has the head in it: it is no list of what goes with the stages."""
+    stages = nn.ModuleList(Stage(16, False, False) for _ in range(3))
+    head = nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(16, 5))
+    found = layers(inspected(nn.Sequential(OrderedDict(stem=nn.Conv2d(3, 16, 4, 4), s=stages, top=head))))
+    assert found.count == 8 and found.of["top.2.weight"] == found.of["top.2.bias"] == 7
+
+
 def test_without_blocks_every_map_is_a_layer():
     model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 16), nn.LayerNorm(16), nn.Linear(16, 4))
+    assert list(layers(inspected(model)).of.values()) == [0, 0, 1, 1, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(1, 4), (8, 1), (1, 1)])
+def test_a_map_of_one_feature_is_a_layer_too(inputs, outputs):
+    model = nn.Sequential(nn.Linear(inputs, 16), nn.ReLU(), nn.Linear(16, 16), nn.LayerNorm(16), nn.Linear(16, outputs))
     assert list(layers(inspected(model)).of.values()) == [0, 0, 1, 1, 1, 1, 2, 2]
 
 
@@ -316,97 +326,19 @@ def test_no_scales(decay, message):
         scales(layers(inspected(on_meta(gpt.build))), decay)
 
 
-# ---------------------------------------------------------------- code
-
-
-def plan_of(inventory: Inventory, found: Layers) -> Plan:
-    return planning.plan(inventory, knowledge.load(), "adamw", layers=found, scales=scales(found, 0.75))
-
-
-def source(section) -> str:
-    plain = 'def plain_name(name: str) -> str:\n    return name.removeprefix("module.")\n'
-    standard = "".join(f"{line}\n" for line in section.imports if "torch" not in line)
-    top = '"""Layers."""\n\nfrom __future__ import annotations\n\n' + (f"{standard}\n" if standard else "")
-    return f"{top}from torch import nn\n\n\n{plain}\n\n{section.body}\n"
-
-
-def run(section) -> dict:
-    space: dict = {}
-    exec(source(section), space)
-    return space
-
-
-@pytest.mark.parametrize("explicit", [False, True])
-@pytest.mark.parametrize("example", [gpt, vit, moe, convnext], ids=lambda m: m.__name__)
-def test_the_code_finds_the_layers_again(example, explicit):
-    model = on_meta(example.build)
-    inventory = inspected(model)
-    found = layers(inventory)
-    code = run(layer_code.section(plan_of(inventory, found), explicit))
-    assert code["layers_of"](model) == found.of
-    assert code["LR_SCALES"] == scales(found, 0.75)
-    wrapped = nn.ModuleDict({"module": model})
-    assert code["layers_of"](wrapped) == {f"module.{n}": layer for n, layer in found.of.items()}
-    with pytest.raises(ValueError, match="added: no layer is known for it"):
-        model.register_parameter("added", nn.Parameter(torch.zeros(2)))
-        code["layers_of"](model)
-
-
-def test_rules_are_right_for_another_depth():
-    shallow, deep = (on_meta(gpt.build, n_layer=n) for n in (3, 9))
-    inventory = inspected(shallow)
-    section = layer_code.section(plan_of(inventory, layers(inventory)))
-    assert 'r"h\\.\\d+", "own"' in section.body
-    code = run(section)
-    with pytest.raises(ValueError, match="the model has 11, LR_SCALES is for 5"):
-        code["layers_of"](deep)
-    code["LR_SCALES"] = (1.0,) * 11
-    assert code["layers_of"](deep) == layers(inspected(deep)).of
-
-
-@pytest.mark.parametrize("name", ["convnext_atto", "vit_tiny_patch16_224", "cait_xxs24_224"])
-def test_code_for_models_of_timm(timm, name):
-    model = on_meta(lambda: timm.create_model(name))
-    inventory = inspected(model)
-    found = layers(inventory)
-    assert bool(found.rules) == (name != "cait_xxs24_224")  # its class blocks share the last layer
-    assert run(layer_code.section(plan_of(inventory, found)))["layers_of"](model) == found.of
-
-
-def test_a_function_that_can_be_imported_is(monkeypatch, tmp_path):
-    (tmp_path / "own_layers.py").write_text(
-        "def layers_of(name, count):\n    return 0 if name.startswith('w') else count - 1\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    import own_layers
-
-    model = on_meta(gpt.build)
-    inventory = inspected(model)
-    found = from_function(inventory, own_layers.layers_of, "own_layers:layers_of")
-    section = layer_code.section(plan_of(inventory, found))
-    assert "from own_layers import layers_of as own_layers_of" in section.imports
-    assert run(section)["layers_of"](model) == found.of
-    by_path = from_function(inventory, own_layers.layers_of, "own_layers.py:layers_of")
-    assert not any("own_layers" in line for line in layer_code.section(plan_of(inventory, by_path)).imports)
-
-
-def test_a_plan_without_layers_has_no_code_for_them():
-    plan = planning.plan(inspected(on_meta(gpt.build)), knowledge.load(), "adamw")
-    with pytest.raises(ParamlintError, match="a plan without layers"):
-        layer_code.section(plan)
-
-
-def test_the_code_is_clean(tmp_path):
-    inventory = inspected(on_meta(convnext.build))
-    hierarchical = inspected(hierarchy(before=True))
-    cases = {
-        "table": (inventory, layers(inventory, "convnext")),
-        "own": (inventory, from_function(inventory, num_layer_of_a_convnext, "json.decoder:scanstring")),
-        "rules": (hierarchical, layers(hierarchical)),
-    }
-    for name, (of, found) in cases.items():
-        (tmp_path / f"{name}.py").write_text(source(layer_code.section(plan_of(of, found))))
-    for width in ("88", "120"):
-        checked = [sys.executable, "-m", "ruff", "format", "--isolated", "--check", "--line-length", width, tmp_path]
-        assert subprocess.run(checked, capture_output=True, text=True).returncode == 0
-    assert subprocess.run([sys.executable, "-m", "ruff", "check", "--isolated", tmp_path]).returncode == 0
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ([0.512, 0.64, 0.8, 1.0], None),  # written by hand: 0.8 ** 3 is another number
+        ([0.8**3, 0.8**2, 0.8, 1.0], 0.8),
+        ([0.25, 0.5, 1], 0.5),
+        ([1, 1, 1], 1.0),
+        ([0.5, 0.5, 1], None),
+        ([4, 2, 1], None),
+        ([0.25, 0.5], None),
+        ([0, 0, 1], None),
+        ([1], None),  # one layer shows no factor
+    ],
+)
+def test_the_factor_of_scales(given, found):
+    assert factor([float(scale) for scale in given]) == found

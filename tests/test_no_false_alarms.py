@@ -57,7 +57,8 @@ def trainer(model):
 
 
 def layer_decay(model):
-    groups = [{"params": [p], "lr": 1e-3 * 0.8**i, "name": n} for i, (n, p) in enumerate(trained(model))]
+    left = len(trained(model))
+    groups = [{"params": [p], "lr": 1e-3 * 0.8 ** (left - i), "name": n} for i, (n, p) in enumerate(trained(model))]
     return AdamW(groups)
 
 

@@ -112,6 +112,58 @@ def test_what_an_optimizer_does_with_shapes_decides():
     ).get("muon", 0)
 
 
+class Spectral(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.mix, self.head = nn.Linear(8, 16), nn.Linear(16, 16), nn.Linear(16, 3)
+        self.spectral = nn.Parameter(torch.zeros(16, 16, dtype=torch.cfloat))
+        self.shift = nn.Parameter(torch.zeros(0))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = (self.inner(x).relu().to(torch.cfloat) @ self.spectral).real
+        return self.head(self.mix(x).relu()) + self.shift.sum()
+
+
+@pytest.mark.parametrize("name", [n for n in TORCH if PROFILES[n].family == "muon" and n != "pytorch-optimizer"])
+def test_a_complex_matrix_goes_to_adam(name):
+    plan = paramlint.plan(Spectral(), name)
+    halves = {p: g.kind.half for g in plan.groups for p in g.parameters}
+    assert halves["spectral"] == halves["shift"] == "adam" and halves["mix.weight"] == "muon"
+    assert "1 hidden-matrix" in plan.notes[0] and "Newton-Schulz is for real matrices" in plan.notes[0]
+
+
+def test_an_optimizer_that_refuses_complex_parameters_has_no_plan():
+    with pytest.raises(ParamlintError, match="spectral is complex, and pytorch-optimizer takes no complex parameter"):
+        paramlint.plan(Spectral(), "pytorch-optimizer")
+
+
+@pytest.mark.parametrize(("name", "severity"), [("torch-muon", "error"), ("keller", "warning")])
+def test_a_complex_matrix_in_muon_is_found(name, severity):
+    model = Spectral()
+
+    def findings(*muon):
+        adam = [p for p in model.parameters() if all(p is not m for m in muon)]
+        groups = [{"params": list(muon), "use_muon": True}, {"params": adam, "use_muon": False}]
+        given = {"muon": list(muon), "adamw": adam} if name == "torch-muon" else groups
+        return [f for f in paramlint.check(model, given, profile=name).findings if f.severity != "note"]
+
+    (found,) = findings(model.spectral, model.mix.weight)
+    assert (found.code, found.severity, found.parameters) == ("PML208", severity, ("spectral",))
+    assert ("RuntimeError: Muon does not" in found.details[0]) == (severity == "error")
+    assert findings(model.mix.weight) == []  # the hidden matrix that is left to Adam is at home there
+
+
+@pytest.mark.parametrize("mark", ["ds_id", "ds_shape", ""])
+def test_what_zero_3_empties_has_its_marks(mark):
+    model = Spectral()
+    if not mark:
+        assert "shift" in paramlint.plan(model, "torch-muon", trace=False).trainable
+        return
+    setattr(model.shift, mark, 1)
+    with pytest.raises(ParamlintError, match="shift is emptied by ZeRO-3"):
+        paramlint.plan(model, "torch-muon", trace=False)
+
+
 def test_lr_makes_up_for_weights_that_are_stored_in_out():
     plan = paramlint.plan(Turned(), "keller")
     turns = {g.parameters: g.turn for g in plan.groups if g.kind.turned}

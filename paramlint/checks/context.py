@@ -9,7 +9,7 @@ from functools import cached_property
 from paramlint.group import Group, Member, OptimizerUse, Proposal
 from paramlint.knowledge import Knowledge
 from paramlint.parameter import Inventory, Parameter, Plain
-from paramlint.placement import destination
+from paramlint.placement import destination, is_complex
 from paramlint.profile import LrScale, NdimAction, Policy, Profile, Ruling
 from paramlint.routing import Half, half
 
@@ -136,7 +136,7 @@ class Context:
         wanted = replace(parameter, destination="muon")
         profiles = {p.profile.name: p.profile for p in self.in_muon if p.profile}.values()
         if not profiles:
-            return bool(self.in_muon) and parameter.ndim == 2
+            return bool(self.in_muon) and parameter.ndim == 2 and not is_complex(parameter)
         return any(destination(wanted, profile) == "muon" for profile in profiles)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""PML208, PML209, PML210: tensors of more than two dimensions, and what the optimizer does with them."""
+"""PML208, PML209, PML210: tensors that are no real matrices, and what the optimizer does with them."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ from paramlint.checks.in_muon import verdict
 from paramlint.checks.making import judged, of_role, sources
 from paramlint.finding import Finding
 from paramlint.parameter import Parameter
+from paramlint.placement import COMPLEX_REFUSED, is_complex
 
 _DENSE = ("conv-filter", "grouped-conv")
 _WHEN = {"constructor": "its constructor refuses", "step": "its first step fails on", "never": "it does not take"}
 _FLATTENED = "flattening makes one matrix of all experts: their updates are coupled, and the step is far too small"
+_REAL = "where it is cast to bfloat16 for the iteration, its imaginary part is lost"
 _BATCHED = "measured first update of a Conv1d (64, 16, 3): RMS 0.55 batched, 0.12 to 0.15 flattened, at the same lr"
 
 
 def check(ctx: Context) -> Iterator[Finding]:
     for place, p in judged(ctx, "muon"):
-        if place.action == "error":
+        if place.action == "error" or is_complex(p):
             graver = verdict(ctx, place, p)
             if graver is None or graver.severity != "error":
-                yield _refused(ctx, place, p)
+                yield _refused(ctx, place, p) if place.action == "error" else _complex(place, p)
         elif place.action == "flatten" and p.role == "expert-stack":
             yield of_role(
                 "PML209",
@@ -56,6 +58,23 @@ def _refused(ctx: Context, place: Placement, p: Parameter) -> Finding:
         place.label,
         None,
         (*said, f"{p.role}: {p.why}"),
+    )
+
+
+def _complex(place: Placement, p: Parameter) -> Finding:
+    """The dtype is a fact, like a shape. An error where the implementation is known to refuse it."""
+    name = place.profile.name if place.profile else ""
+    said = COMPLEX_REFUSED.get(name)
+    return Finding(
+        "PML208",
+        "error" if said else "warning",
+        f"complex tensor in {place.label}{f' ({name})' if name else ''}: "
+        + ("its first step refuses it" if said else "Newton-Schulz is for real matrices"),
+        "move it to the AdamW half, or keep real and imaginary parts as two parameters",
+        (p.name,),
+        place.label,
+        None,
+        (*((said,) if said else (_REAL,)), f"{p.role}: {p.why}"),
     )
 
 

@@ -28,6 +28,11 @@ _ORDER = {
 _ADAM_LIKE = {f"torch.optim.{name}" for name in ("Adam", "AdamW", "Adamax", "NAdam", "RAdam", "SparseAdam")}
 #: Those of them, and others, that add weight decay to the gradient, where AdamW and Muon shrink the weight itself.
 _COUPLED = {f"torch.optim.{name}" for name in ("Adam", "Adamax", "NAdam", "RAdam", "SGD", "RMSprop", "Adagrad")}
+#: Options that torch's Adam and AdamW share beside those of groups, with their defaults: an AdamW half takes them too.
+#: Not `maximize`, which a Muon half would have to share.
+_OF_ADAMW = {"eps": "1e-8", "amsgrad": "False", "foreach": "None", "capturable": "False", "fused": "None"}
+#: What optimizers of torch have by default where no profile says otherwise.
+_USUAL: Mapping[str, Plain] = {"weight_decay": 0, "betas": (0.9, 0.999)}
 
 
 @dataclass(frozen=True)
@@ -89,30 +94,39 @@ def carry(
     where: str,
     *,
     keeps_class: bool,
+    adamw_options: bool = False,
 ) -> Carried:
     """Options to settings, `defaults` being all settings with the source of their defaults.
 
     A class that stays, or that is the new optimizer already, keeps all that it had, its own defaults too: the settings
-    of a group win over the constructor's. Of another class the size of lr decides where its lr goes.
+    of a group win over the constructor's. Of another class the size of lr decides where its lr goes; with
+    `adamw_options` the new function passes further options of Adam and AdamW on to an AdamW of its own.
 
     Raises:
         ParamlintError: options come from a mapping, and nobody can tell which.
     """
     own = found.optimizer in (*profile.imports, *profile.classes)
     settings = dict(_settings(found, defaults, profile, known, own=own))
+    if adamw_options and not own and found.optimizer in ("torch.optim.Adam", "torch.optim.AdamW"):
+        settings |= {name: name for name in _OF_ADAMW}
     carried = Carried()
     named = {o.name for o in given if o.name is not None}
     for option in given:
         if option.name is None:
-            _from_mapping(option, carried, found, settings, named, defaults, profile, where, own=own)
+            _from_mapping(
+                option, carried, found, settings, named, defaults, profile, where, own=own, drops=not keeps_class
+            )
         elif option.name in settings:
             carried.settings[option.index] = [(settings[option.name], option.value)]
         else:
             carried.dropped.append(option.index)
     if own:
         _own_defaults(carried, found, settings, defaults, profile)
-    elif not keeps_class:
+    if not keeps_class:
+        carried.notes += _dropped(given, carried, defaults, profile)
+    if not own and not keeps_class:
         carried.notes += _remarks(found, given, carried, defaults, profile)
+        carried.notes += _new_defaults(found, given, carried, settings, defaults, known)
     return carried
 
 
@@ -154,10 +168,13 @@ def _from_mapping(
     where: str,
     *,
     own: bool,
+    drops: bool,
 ) -> None:
-    """`**options` may hold any setting that is not given by name."""
+    """`**options` may hold any setting that is not given by name. Where its keys cannot be told, it is asked for the
+    settings that groups have."""
     held = keys(option.node, found.scopes)
-    asked = {o: s for o, s in settings.items() if o not in named and (held is None or o in held)}
+    wanted = {o: s for o, s in settings.items() if o not in named}
+    asked = {o: s for o, s in wanted.items() if (s in defaults if held is None else o in held)}
     if not asked:
         carried.dropped.append(option.index)
         return
@@ -168,10 +185,10 @@ def _from_mapping(
             hint="give them by name first",
         )
     before = {o: _plain(profile.defaults[o]) for o in asked if own and o in profile.defaults}
-    carried.settings[option.index] = [
-        (s, f'{option.value}.get("{o}", {before.get(o, defaults[s])})') for o, s in asked.items()
-    ]
-    carried.notes.append(f"{', '.join(asked)} are read from {option.value} where it has them")
+    otherwise = {**_OF_ADAMW, **{o: defaults[s] for o, s in asked.items() if s in defaults}, **before}
+    carried.settings[option.index] = [(s, f'{option.value}.get("{o}", {otherwise[o]})') for o, s in asked.items()]
+    rest = "; what else it has is dropped" if drops and not (held and held <= {*asked, *named}) else ""
+    carried.notes.append(f"read from {option.value} where it has them: {', '.join(asked)}{rest}")
 
 
 def _own_defaults(
@@ -192,16 +209,21 @@ def _own_defaults(
         carried.notes.append(f"passed on as the default that {_short(found)} had: {shown}")
 
 
+def _dropped(given: list[Option], carried: Carried, defaults: Mapping[str, str], profile: Profile) -> Iterator[str]:
+    """What was given and goes; of an lr that starts anew `_remarks` speaks."""
+    anew = "lr" in defaults and "lr" not in dict(carried.all)
+    gone = [o for o in given if o.index in carried.dropped and not (anew and o.name == "lr")]
+    if gone:
+        shown = ", ".join(f"**{o.value}" if o.name is None else f"{o.name}={_line(o)}" for o in gone)
+        yield f"dropped, without a counterpart in {profile.name}: {shown}"
+
+
 def _remarks(
     found: Construction, given: list[Option], carried: Carried, defaults: Mapping[str, str], profile: Profile
 ) -> Iterator[str]:
     """What somebody should look at who gets another optimizer."""
     passed = dict(carried.all)
     lr = "" if "lr" not in defaults or "lr" in passed else defaults["lr"]
-    gone = [o for o in given if o.index in carried.dropped and not (lr and o.name == "lr")]
-    if gone:
-        shown = ", ".join(f"**{o.value}" if o.name is None else f"{o.name}={_line(o)}" for o in gone)
-        yield f"dropped, without a counterpart in {profile.name}: {shown}"
     if lr:
         half = " of the Muon half" if "adamw_lr" in defaults else ""
         old = next((f"lr={_line(o)}" for o in given if o.name == "lr"), "the lr")
@@ -210,6 +232,29 @@ def _remarks(
     decay = passed.get("weight_decay", "0")
     if decay not in ("0", "0.0") and found.optimizer in _COUPLED and profile.name not in ("adam", "sgd"):
         yield f"weight_decay={decay}: {_short(found)} added it to the gradient, now it is decoupled; look at the number"
+
+
+def _new_defaults(
+    found: Construction,
+    given: list[Option],
+    carried: Carried,
+    settings: Mapping[str, str],
+    defaults: Mapping[str, str],
+    known: Knowledge,
+) -> Iterator[str]:
+    """Options that were at their default, which another class has at another one."""
+    profiles = [p for p in known.profiles.values() if found.optimizer in (*p.imports, *p.classes)]
+    before = profiles[0].defaults if profiles else _USUAL if found.optimizer.startswith("torch.optim.") else {}
+    by_name = {o.name for o in given}
+    mapping = next((o.value for o in given if o.name is None and o.index in carried.settings), "")
+    passed = {setting for setting, _ in carried.all}
+    for option, setting in settings.items():
+        if option == "lr" or option in by_name or option not in before or setting not in defaults:
+            continue
+        old = before[option]
+        if ast.literal_eval(defaults[setting]) != (tuple(old) if isinstance(old, list) else old):
+            where = f" where {mapping} has none" if setting in passed else ""
+            yield f"{setting}={defaults[setting]} is new{where}: {_short(found)} had {_plain(old)} by default"
 
 
 def _line(option: Option) -> str:

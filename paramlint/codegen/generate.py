@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 import libcst as cst
 
 from paramlint import __version__
-from paramlint.codegen import emit, styles
+from paramlint.codegen import emit, layer_code, styles
 from paramlint.codegen.styles import Style
 from paramlint.codegen.text import Section, docstring
 from paramlint.parameter import Inventory, Plain
@@ -37,14 +37,12 @@ def generate(
     """
     sections = [styles.section(style, plan, inventory, call_options=call_options or {})]
     if plan.layers is not None:
-        from paramlint.codegen import layer_code
-
         sections.append(layer_code.section(plan, explicit=style == "names"))
     sections.append(emit.section(plan, profile))
     if any("plain_name(" in section.body for section in sections):
         sections.insert(0, _plain_name(plan))
     imports = _imports(line for section in sections for line in section.imports)
-    head = docstring(*_about(plan, profile, style))
+    head = docstring(*_about(plan, profile, style, ended=any("ENDS: list[" in s.body for s in sections)))
     body = "\n\n\n".join(section.body.strip("\n") for section in sections)
     constant = body.partition("\n")[0].partition("=")[0].strip(" :#").isidentifier() and not body.startswith("def")
     gap = "\n\n" if constant or body.startswith("#") else "\n\n\n"
@@ -52,11 +50,14 @@ def generate(
     return cst.parse_module(text).code
 
 
-def _about(plan: Plan, profile: Profile, style: Style) -> Iterable[str]:
+def _about(plan: Plan, profile: Profile, style: Style, *, ended: bool) -> Iterable[str]:
+    """`ended` says that there are lists which may have no other length."""
     model = plan.model.rpartition(".")[2]
     yield f"Param groups of {model} for {profile.title}."
+    depths = "depth or width" if plan.layers is None or layer_code.any_depth(plan) else "width"
+    but = ", but where a list of `ENDS` has another end" if ended else ""
     how = {
-        "rules": "by module types, tensor identity and a few names: models of another depth or width are served too",
+        "rules": f"by module types, tensor identity and a few names: models of another {depths} are served too{but}",
         "names": "by the names of its parameters: any other model is an error",
         "call": "by paramlint, when it is called",
     }[style]
@@ -64,7 +65,7 @@ def _about(plan: Plan, profile: Profile, style: Style) -> Iterable[str]:
     yield f"Written by paramlint {__version__} {made}(policy {plan.policy}). Parameters are told apart {how}."
     if profile.install and profile.distribution != "torch":
         yield f"Needs: {profile.install}"
-    yield from ((f"Layers: {plan.layers.source}.",) if plan.layers and plan.layers.source else ())
+    yield from ((f"Layers: {layer_code.about(plan, style == 'names')}.",) if plan.layers else ())
     yield from plan.notes
 
 

@@ -10,7 +10,9 @@ import libcst as cst
 from libcst.metadata import MetadataWrapper, PositionProvider
 
 from paramlint.codegen import call_layout, carried, find_optimizer, insertion, source_file, transplant
+from paramlint.codegen.emit.two_optimizers import ADAMW_OPTIONS
 from paramlint.codegen.find_optimizer import Construction
+from paramlint.codegen.part_of_model import refuse_part
 from paramlint.codegen.source_file import diff, read_source, replace_file
 from paramlint.errors import ParamlintError
 from paramlint.knowledge import Knowledge, load
@@ -53,11 +55,12 @@ def rewrite(source: str, path: str, line: int | None, generated: Generated) -> R
         line: one that the construction covers; needed where there are several.
 
     Raises:
-        ParamlintError: the script does not parse, it has no such construction or several, or an option cannot be
-            carried over.
+        ParamlintError: the script does not parse, it has no such construction or several, or one over a part of the
+            planned model alone; or an option cannot be carried over.
     """
     tree = find_optimizer.parse(source, path)
     found = find_optimizer.find(tree, source, path, line, generated.known)
+    refuse_part(found, tree, generated.plan, path)
     try:
         script = cst.parse_module(source)
     except cst.ParserSyntaxError as e:
@@ -72,7 +75,14 @@ def rewrite(source: str, path: str, line: int | None, generated: Generated) -> R
     together = several and module.defines("Together")
     given = carried.options(found, call, f"{path}:{found.line}")
     moved = carried.carry(
-        found, given, function.defaults, profile, generated.known, f"{path}:{found.line}", keeps_class=stays
+        found,
+        given,
+        function.defaults,
+        profile,
+        generated.known,
+        f"{path}:{found.line}",
+        keeps_class=stays,
+        adamw_options=function.more == ADAMW_OPTIONS,
     )
     entries = [entry, *(["Together"] if together else [])]
     index = next(i for i, s in enumerate(script.body) if _holds(s, call))
@@ -235,13 +245,13 @@ def _notes(
     if found.through:
         notes.append(f"{found.through} is no longer given to the optimizer")
     if several:
-        notes.append(
-            "these are several optimizers in one object: LR schedulers, GradScaler and trainers want a real one, and "
-            "`.optimizers` of it has them"
-        )
+        notes.append("these are several optimizers in one, with the groups and state of all: `.optimizers` has them")
     if len({str(kind.options.get("lr")) for kind in generated.plan.kinds}) > 1 or generated.plan.layers:
         for n in _one_lr(tree):
             notes.append(f"{path}:{n} sets lr of every group: scale each group's own instead, they differ now")
+        for n, name in _cycles(tree):
+            momentum = ", and cycle_momentum=False" if several else ""
+            notes.append(f"{path}:{n}: give {name} an lr for each group, in a list{momentum}: they differ now")
     return notes
 
 
@@ -262,3 +272,15 @@ def _one_lr(tree: ast.Module) -> list[int]:
                 if not names & {n.id for n in ast.walk(value) if isinstance(n, ast.Name)}:
                     lines.add(node.lineno)
     return sorted(lines)
+
+
+def _cycles(tree: ast.Module) -> list[tuple[int, str]]:
+    """Lines that make schedulers which take lr from their own arguments, with their names."""
+    found = []
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Name(id=("OneCycleLR" | "CyclicLR") as name)):
+                found.append((node.lineno, name))
+            case ast.Call(func=ast.Attribute(attr=("OneCycleLR" | "CyclicLR") as name)):
+                found.append((node.lineno, name))
+    return sorted(found)

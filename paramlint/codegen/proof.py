@@ -43,8 +43,10 @@ def prove(
 
 
 def other_release(proposal: Proposal, profile: Profile) -> str:
-    """The name of the profile that the installed release of an optimizer is, where the plan is for another one."""
-    others = (u.profile for u in proposal.optimizers if is_class_of(u, profile) and u.profile != profile.name)
+    """The name of the profile that the installed release of an optimizer is, where the plan is for another one; ""
+    where it is that one, or a stand-in, of which no release is installed."""
+    real = (u for u in proposal.optimizers if is_class_of(u, profile) and not u.recorded)
+    others = (u.profile for u in real if u.profile != profile.name)
     return next((name for name in others if name), "")
 
 

@@ -42,6 +42,12 @@ def literal(value: Plain) -> str:
     return repr(value)
 
 
+def regex(pattern: str) -> str:
+    """A regular expression as a raw string where it has backslashes, if it can be one."""
+    raw = "\\" in pattern and pattern.isprintable() and '"' not in pattern
+    return f'r"{pattern}"' if raw else literal(pattern)
+
+
 def enclosed(opening: str, items: Iterable[str], closing: str, *, indent: int = 0, broken: bool | None = None) -> str:
     """`f(a, b)` in one line where it fits, else one item to a line; always broken, or never, where `broken` says so.
 
@@ -81,10 +87,11 @@ def _item(item: str) -> str:
 
 
 def _quoted(value: str) -> str:
-    text = repr(value)
-    if text.startswith("'") and '"' not in value:
-        return '"' + text[1:-1].replace("\\'", "'") + '"'
-    return text
+    # Where a string has quotes of both kinds, repr escapes the single ones.
+    text = repr(f"{value}'\"")[1:-4]
+    if value.count('"') > value.count("'"):
+        return f"'{text}'"
+    return '"' + text.replace("\\'", "'").replace('"', '\\"') + '"'
 
 
 def _number(value: float) -> str:

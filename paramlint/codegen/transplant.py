@@ -18,10 +18,12 @@ from paramlint.errors import ParamlintError
 
 @dataclass(frozen=True)
 class Function:
-    """A generated function of a model: its keyword arguments with the source of their defaults, and what it returns."""
+    """A generated function of a model: its keyword arguments with the source of their defaults, what it returns, and
+    the name of the argument that takes further ones ("" where there is none)."""
 
     defaults: Mapping[str, str]
     returns: str
+    more: str = ""
 
 
 class Module:
@@ -44,7 +46,8 @@ class Module:
             )
         keywords = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
         defaults = {a.arg: ast.get_source_segment(self.text, v) or "" for a, v in keywords if v is not None}
-        return Function(defaults, ast.unparse(node.returns) if node.returns else "")
+        more = node.args.kwarg.arg if node.args.kwarg else ""
+        return Function(defaults, ast.unparse(node.returns) if node.returns else "", more)
 
     def defines(self, name: str) -> bool:
         return name in self._defining

@@ -121,6 +121,11 @@ def _sizes(module: nn.Module) -> dict[str, Plain]:
 
 
 State = Literal["ok", "uninitialized", "flat", "emptied", "quantized"]
+#: The sizes that layers of torch have: with these, a weight or bias cannot be empty by itself.
+_LAYER_SIZES = frozenset(
+    "in_features out_features in_channels out_channels num_embeddings embedding_dim normalized_shape in1_features "
+    "in2_features input_size".split()
+)
 
 
 def _parameter(tensor: nn.Parameter, sites: tuple[Site, ...], owners: Sequence[Mapping[str, Plain]]) -> Parameter:
@@ -143,12 +148,23 @@ def _state(tensor: Any, attribute: str, owners: Sequence[Mapping[str, Plain]]) -
         return "uninitialized"
     if type(tensor).__name__ == "FlatParameter" or attribute == "_flat_param":
         return "flat"
-    declared = (size for sizes in owners for size in sizes.values())
-    if tuple(tensor.shape) == (0,) and (
-        hasattr(tensor, "ds_id") or not any(type(s) is int and s == 0 for s in declared)
-    ):
-        # what ZeRO-3 leaves in each place until a layer is gathered; a layer without outputs is empty by itself
+    if tuple(tensor.shape) == (0,) and (_partitioned(tensor) or _must_have_elements(attribute, owners)):
         return "emptied"
     if not (tensor.dtype.is_floating_point or tensor.dtype.is_complex):
         return "quantized"
     return "ok"
+
+
+def _partitioned(tensor: Any) -> bool:
+    """Whether DeepSpeed keeps the elements elsewhere until a layer is gathered (`ds_id`, `ds_shape`, ...)."""
+    return any(name.startswith("ds_") for name in vars(tensor))
+
+
+def _must_have_elements(attribute: str, owners: Sequence[Mapping[str, Plain]]) -> bool:
+    """Whether the layer around a weight or bias declares sizes, none of them 0: what is left of one by sharding."""
+    declared = [size for sizes in owners for key, size in sizes.items() if key in _LAYER_SIZES]
+    return attribute.startswith(("weight", "bias")) and bool(declared) and not any(map(_is_zero, declared))
+
+
+def _is_zero(size: Plain) -> bool:
+    return (type(size) is int and size == 0) or (isinstance(size, tuple) and 0 in size)

@@ -10,6 +10,7 @@ from paramlint import layout
 from paramlint.errors import ParamlintError
 from paramlint.knowledge import Knowledge
 from paramlint.parameter import Inventory, Parameter
+from paramlint.placement import COMPLEX_NOWHERE, is_complex
 from paramlint.planned import Kind, Layers, Plan, PlannedGroup
 from paramlint.planning import notes, options
 from paramlint.planning.sorting import Fused, Sorted, one_decay, sort
@@ -84,6 +85,12 @@ def _check(inventory: Inventory, profile: Profile, layers: Layers | None) -> Non
             "emptied": ("is emptied by ZeRO-3", "plan before sharding"),
         }[gone[0].state]
         raise ParamlintError(f"{gone[0].name} {why[0]}: it cannot be placed", hint=why[1])
+    refused = [p for p in inventory.parameters if p.trainable and is_complex(p)]
+    if refused and profile.name in COMPLEX_NOWHERE:
+        raise ParamlintError(
+            f"{refused[0].name} is complex, and {profile.name} takes no complex parameter, in either half",
+            hint="torch-muon leaves it to torch's AdamW, which takes it",
+        )
     if layers is not None and one_decay(profile):
         raise ParamlintError(
             f"{profile.name} has one lr for all of its parameters, and no layer can have its own",

@@ -102,6 +102,15 @@ def scales(layers: Layers, decay: float | Sequence[float]) -> tuple[float, ...]:
     return given
 
 
+def factor(scales: Sequence[float]) -> float | None:
+    """The ratio of each layer to the next that makes these scales, as in `scales`; None where there is no such ratio,
+    or only one layer, of which none can be seen."""
+    last = len(scales) - 1
+    ratio = scales[-2] if last > 0 else 0.0
+    alike = 0 < ratio <= 1 and all(scale == ratio ** (last - layer) for layer, scale in enumerate(scales))
+    return ratio if alike else None
+
+
 def described(layers: Layers) -> str:
     """What each layer holds, in one line; like layers that follow each other are put together."""
     held: list[list[str]] = [[] for _ in range(layers.count)]

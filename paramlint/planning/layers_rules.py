@@ -52,7 +52,34 @@ def evaluate(rules: Sequence[LayerRule], names: Iterable[str]) -> dict[str, int]
 
 def matcher(pattern: str) -> re.Pattern[str]:
     """What matches the beginnings of names that a pattern stands for."""
-    return re.compile(re.escape(pattern).replace(r"\*", r"\d+") + r"(?![^.])")
+    return re.compile(expression(pattern) + r"(?![^.])")
+
+
+def expression(pattern: str) -> str:
+    """The regular expression of a pattern."""
+    return re.escape(pattern).replace(r"\*", r"\d+").replace(r"\-", "-")
+
+
+def alone(rules: Sequence[LayerRule], of: Mapping[str, int]) -> list[str]:
+    """Regular expressions for what would be further members of lists that have one member wherever they are, in or
+    around layers of their own.
+
+    Of one member it cannot be seen whether a longer list would be a stage whose members are layers, or a part of one
+    layer (one block in each of four stages: the stages are the layers). In the order of the model.
+    """
+    matchers = [(matcher(rule.pattern), rule.place) for rule in rules]
+    numbers: dict[str, set[str]] = {}
+    own: set[str] = set()
+    for name in of:
+        place = next((place for regex, place in matchers if regex.match(name)), None)
+        segments = name.split(".")
+        for i, number in enumerate(segments):
+            if number.isdigit():
+                path = _unnumbered(".".join(segments[:i]))
+                numbers.setdefault(path, set()).add(number)
+                own |= {path} if place == "own" else set()
+    single = {path: min(found) for path, found in numbers.items() if path in own and len(found) == 1}
+    return [expression(f"{path}." if path else "") + rf"(?!{n}\b)\d+" for path, n in single.items()]
 
 
 def find(of: Mapping[str, int]) -> tuple[LayerRule, ...]:

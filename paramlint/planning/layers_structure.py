@@ -207,7 +207,7 @@ def _companions(tree: Tree, blocks: Sequence[str], stages: set[str]) -> dict[str
             members = tree.children[path]
             if len(members) != len(listed) or not all(map(_listed, (*members, *listed))) or not all(inside):
                 continue
-            if any(tree.under(block, path) for block in blocks):
+            if any(tree.under(block, path) for block in blocks) or _ends(tree, path):
                 continue
             for member, numbers in zip(members, inside, strict=True):
                 opens = numbers[0] == 1 and order[member] < order[blocks[0]]
@@ -217,7 +217,16 @@ def _companions(tree: Tree, blocks: Sequence[str], stages: set[str]) -> dict[str
 
 def _samples(tree: Tree, path: str) -> bool:
     """Whether there is a map in a module."""
-    return any(p.effective_ndim > 1 for module, own in tree.owned.items() if tree.under(module, path) for p in own)
+    return any(p.effective_ndim > 1 for p in _inside(tree, path))
+
+
+def _ends(tree: Tree, path: str) -> bool:
+    """Whether there is a head in a module."""
+    return any(p.role in _LAST for p in _inside(tree, path))
+
+
+def _inside(tree: Tree, path: str) -> Iterator[Parameter]:
+    yield from (p for module, own in tree.owned.items() if tree.under(module, path) for p in own)
 
 
 def _goes_with_next(tree: Tree, module: str, previous: str, following: str) -> bool:
@@ -247,7 +256,12 @@ def _by_map(tree: Tree) -> dict[str, int]:
     slots: dict[str, int] = {}
     modules: dict[str, int] = {}
     for p in tree.inventory.parameters:
-        if p.effective_ndim > 1:
+        if _is_map(p):
             modules.setdefault(p.sites[0].module, len(modules))
         slots[p.name] = 0 if p.role in _FIRST else modules.get(p.sites[0].module, max(len(modules) - 1, 0))
     return slots
+
+
+def _is_map(p: Parameter) -> bool:
+    """Whether a parameter is a map, one with a single input or output too: the score at the end of a discriminator."""
+    return p.effective_ndim > 1 or (p.ndim > 1 and p.role in (*_FIRST, *_LAST, "row-matrix"))

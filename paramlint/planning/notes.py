@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from paramlint.parameter import Inventory, Parameter
-from paramlint.placement import destination
+from paramlint.placement import destination, is_complex
 from paramlint.planned import Kind
 from paramlint.planning.sorting import Fused, Sorted
 from paramlint.profile import Policy, Profile
@@ -32,7 +32,9 @@ def notes(
     for p in trained:
         if p.destination != "muon" or half[found.labels[p.name]] == "muon":
             continue
-        if destination(p, profile) != "muon":
+        if is_complex(p):
+            why = "Newton-Schulz is for real matrices, and complex ones are refused or lose their imaginary part"
+        elif destination(p, profile) != "muon":
             why = f"what {profile.name} does with {p.ndim}-D tensors is not for them"
         elif fused == "adam":
             why = "as you said"

@@ -16,7 +16,7 @@ def section(plan: Plan, profile: Profile) -> Section:
 
     Both take settings of the plan as keyword arguments: `param_groups` those that its groups have, `build_optimizer`
     those and what the optimizer's constructor takes. They call `kinds_of(model)` and, with layers, `layers_of(model)`
-    and `LR_SCALES`.
+    and `lr_scales(layers)`, or read `LR_SCALES`.
 
     Raises:
         ParamlintError: nothing is trained, the optimizer is not one for PyTorch, or the plan has layers and the

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from paramlint.codegen.text import INDENT, Section, comment, docstring, enclosed, literal
 from paramlint.planned import Kind, Option, Plan, Ref
+from paramlint.planning.layers import factor
 from paramlint.profile import Profile
 
 #: What makes up for an lr factor that takes the first dimension of a weight for its outputs, where it is the second.
@@ -72,7 +73,8 @@ def groups_of(plan: Plan, profile: Profile) -> Section:
         *_indent([f"params = [p for name, p in named if {chosen}]", *_append(plan, profile, turned)]),
     ]
     if plan.layers:
-        loop = ["for layer, scale in enumerate(LR_SCALES):", *_indent(loop)]
+        scales = "LR_SCALES" if factor(plan.scales) is None else "lr_scales(layers)"
+        loop = [f"for layer, scale in enumerate({scales}):", *_indent(loop)]
     body = [
         f'"""{doc}"""',
         *finding,

@@ -2,28 +2,48 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from paramlint.codegen.emit import grouping, package, signature
-from paramlint.codegen.text import Section, enclosed
+from paramlint.codegen.text import INDENT, Section, enclosed
 from paramlint.parameter import Destination
 from paramlint.planned import Kind, Plan
 from paramlint.profile import Profile
 
+#: The argument of `build_optimizer` that takes what only the constructor of AdamW knows.
+ADAMW_OPTIONS = "adamw_options"
+
 _HALVES: dict[Destination, str] = {"muon": "muon", "adam": "adamw"}
 
 _TOGETHER = '''\
-class Together:
-    """Several optimizers behind the methods of one."""
+class Together(optim.Optimizer):
+    """Several optimizers as one, with the groups and the state of all of them.
+
+    Schedulers, GradScaler and trainers take it; each step is one of every optimizer.
+    """
 
     def __init__(self, optimizers: list[optim.Optimizer]) -> None:
         self.optimizers = optimizers
+        common = set.intersection(*(set(each.defaults) for each in optimizers))
+        defaults = {k: v for k, v in optimizers[0].defaults.items() if k in common}
+        groups = [group for each in optimizers for group in each.param_groups]
+        super().__init__(groups, defaults)
+        for each in optimizers:
+            self.state.update(each.state)
+        self.share()
 
-    @property
-    def param_groups(self) -> list[dict[str, Any]]:
-        return [group for each in self.optimizers for group in each.param_groups]
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
+    def share(self) -> None:
+        """Gives groups and state to the optimizers that step them."""
+        groups = iter(self.param_groups)
         for each in self.optimizers:
-            each.zero_grad(set_to_none)
+            own = [next(groups) for _ in each.param_groups]
+            each.__setstate__({"state": self.state, "param_groups": own})
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        known = [group for each in self.optimizers for group in each.param_groups]
+        if not any(group is param_group for group in known):
+            raise RuntimeError("which optimizer is this group for? Make a new Together")
+        super().add_param_group(param_group)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step of each; the closure is evaluated once, before the first."""
@@ -35,12 +55,12 @@ class Together:
             each.step()
         return loss
 
-    def state_dict(self) -> dict[str, Any]:
-        return {"optimizers": [each.state_dict() for each in self.optimizers]}
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "optimizers": self.optimizers}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        for each, own in zip(self.optimizers, state["optimizers"], strict=True):
-            each.load_state_dict(own)'''
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.share()'''
 
 
 def section(plan: Plan, profile: Profile) -> Section:
@@ -109,14 +129,19 @@ def _build(plan: Plan, profile: Profile, kinds: dict[str, list[Kind]]) -> Sectio
                 f"        optimizers.append({call})",
             ]
     if "adamw" in kinds:
-        call = enclosed("optim.AdamW(", ['groups["adamw"]', *signature.keywords(second)], ")")
-        body += ['if "adamw" in groups:', f"    optimizers.append({call})"]
+        arguments = ['groups["adamw"]', *signature.keywords(second), f"**{ADAMW_OPTIONS}"]
+        made = enclosed("adamw = optim.AdamW(", arguments, ")", indent=8)
+        body += ['if "adamw" in groups:', *textwrap.indent(made, INDENT).splitlines()]
+        body += ["    optimizers.append(adamw)"]
     both = " and ".join([*([name.removeprefix("optim.")] if name else []), *(["AdamW"] if "adamw" in kinds else [])])
     doc = signature.describe(
         f"{both} over the groups of `param_groups`.",
         "Step all of them, or take `Together` for one object.",
         *(package.remarks(profile) if name else []),
         settings=settings,
+        extra=[f"{ADAMW_OPTIONS}: Of AdamW too, such as eps or fused."] if "adamw" in kinds else [],
     )
-    text = signature.define("build_optimizer", settings, "list[optim.Optimizer]", [doc, *body, "return optimizers"])
+    extra = [f"**{ADAMW_OPTIONS}: Any"] if "adamw" in kinds else []
+    body = [doc, *body, "return optimizers"]
+    text = signature.define("build_optimizer", settings, "list[optim.Optimizer]", body, extra=extra)
     return Section(text, tuple(imports))

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from paramlint.codegen.styles.patterns import Case, Named, cover, spelling
+from paramlint.codegen.styles.patterns import Case, Named, cover, mark, spelling
 from paramlint.parameter import Inventory, Module, Parameter, Site
 
 _EMBEDDINGS = ("Embedding", "EmbeddingBag")
@@ -45,10 +45,11 @@ class Rule:
 
 @dataclass(frozen=True)
 class Rules:
-    """Names decide first, then the rules in their order."""
+    """Names decide first, then the rules in their order. `mark` is what stands for a number in the names."""
 
     names: tuple[Named, ...]
     rules: tuple[Rule, ...]
+    mark: str = "*"
 
     @property
     def labels(self) -> frozenset[str]:
@@ -77,11 +78,12 @@ def decide(inventory: Inventory, labels: Mapping[str, str]) -> Rules:
     """
     facts = _facts(inventory, labels)
     lists = {m.path for m in inventory.modules if not _LISTS.isdisjoint(m.classes)}
+    number = mark(f.case.name for f in facts)
     best: Rules | None = None
     for thin in (False, True):
         for depthwise in (False, True):
             rules = _made(facts, thin=thin, depthwise=depthwise)
-            found = Rules(tuple(cover([_case(f, rules) for f in facts], lists)), rules)
+            found = Rules(tuple(cover([_case(f, rules) for f in facts], lists, number)), rules, number)
             # the plainer test stays unless the other one spares two names
             if best is None or len(found.names) < len(best.names) - 1:
                 best = found

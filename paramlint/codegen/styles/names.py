@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from paramlint.codegen.text import Section, enclosed, literal
@@ -11,17 +12,13 @@ from paramlint.planned import Plan
 
 #: The heading of parameters that are not trained.
 _FROZEN = "frozen"
+#: What a set of numbers in a pattern looks like: where a name has it, none are folded.
+_SET = re.compile(r"\{[\d.,]+\}")
 
-_BODY = '''\
-# Of the model that this was written for: see `fingerprint`.
-FINGERPRINT = {fingerprint}
-
-{parameters}
-
-
+_EXPANDED = '''\
 def expanded(pattern: str) -> list[str]:
-    """The names of a pattern: `h.0.w`, `h.2.w` and `h.3.w` of `h.{{0,2..3}}.w`."""
-    found = re.search(r"\\{{([\\d.,]+)\\}}", pattern)
+    """The names of a pattern: `h.0.w`, `h.2.w` and `h.3.w` of `h.{0,2..3}.w`."""
+    found = re.search(r"\\{([\\d.,]+)\\}", pattern)
     if found is None:
         return [pattern]
     numbers: list[int] = []
@@ -29,10 +26,18 @@ def expanded(pattern: str) -> list[str]:
         first, _, last = run.partition("..")
         numbers += range(int(first), int(last or first) + 1)
     start, end = pattern[: found.start()], pattern[found.end() :]
-    return [name for i in numbers for name in expanded(f"{{start}}{{i}}{{end}}")]
+    return [name for i in numbers for name in expanded(f"{start}{i}{end}")]
 
 
-def fingerprint(model: nn.Module) -> str:
+'''
+_BODY = '''\
+# Of the model that this was written for: see `fingerprint`.
+FINGERPRINT = {fingerprint}
+
+{parameters}
+
+
+{expanded}def fingerprint(model: nn.Module) -> str:
     """Of names, shapes, `requires_grad` and ties, in order."""
     names: dict[int, list[str]] = {{}}
     for name, p in model.named_parameters(remove_duplicate=False):
@@ -52,9 +57,9 @@ def kinds_of(model: nn.Module) -> dict[str, str]:
     """
     planned: dict[str, tuple[str, str]] = {{}}
     for kind, patterns in PARAMETERS.items():
-        for told in (one for pattern in patterns for one in expanded(pattern)):
-            name, _, shape = told.partition(" ")
-            planned[name] = kind, shape
+        for told in {told}:
+            name, _, shape = told.rpartition(" (")
+            planned[name] = kind, f"({{shape}}"
     missing = dict.fromkeys(planned)
     kinds: dict[str, str] = {{}}
     for name, p in model.named_parameters():
@@ -80,12 +85,13 @@ def kinds_of(model: nn.Module) -> dict[str, str]:
 
 def section(plan: Plan, inventory: Inventory) -> Section:
     """`kinds_of`, the folded names and shapes of each kind, and the fingerprint."""
+    folded = not any(_SET.search(p.name) for p in inventory.parameters)
     headings = {p.name: plan.labels[p.name] if p.trainable else _FROZEN for p in inventory.parameters}
     order = [*(k.label for k in plan.kinds), *([_FROZEN] if _FROZEN in headings.values() else [])]
     groups = [
         enclosed(
             f"{literal(label)}: [",
-            _lines([p for p in inventory.parameters if headings[p.name] == label]),
+            _lines([p for p in inventory.parameters if headings[p.name] == label], folded),
             "]",
             broken=True,
         )
@@ -94,10 +100,16 @@ def section(plan: Plan, inventory: Inventory) -> Section:
     body = _BODY.format(
         fingerprint=literal(inventory.fingerprint),
         parameters=enclosed("PARAMETERS: dict[str, list[str]] = {", groups, "}", broken=True),
+        expanded=_EXPANDED if folded else "",
+        told="(one for pattern in patterns for one in expanded(pattern))" if folded else "patterns",
     )
-    return Section(body.rstrip("\n"), ("import re", "from hashlib import sha256", "from torch import nn"))
+    imports = ("import re",) if folded else ()
+    return Section(body.rstrip("\n"), (*imports, "from hashlib import sha256", "from torch import nn"))
 
 
-def _lines(parameters: list[Parameter]) -> Iterator[str]:
-    for folded in fold(parameters, name=lambda p: p.name, key=lambda p: p.shape):
-        yield literal(f"{folded.pattern} {folded.items[0].shape}")
+def _lines(parameters: list[Parameter], folded: bool) -> Iterator[str]:
+    if not folded:
+        yield from (literal(f"{p.name} {p.shape}") for p in parameters)
+        return
+    for together in fold(parameters, name=lambda p: p.name, key=lambda p: p.shape):
+        yield literal(f"{together.pattern} {together.items[0].shape}")

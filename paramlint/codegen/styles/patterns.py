@@ -1,4 +1,4 @@
-"""The fewest name patterns that tell labels apart; `*` stands for a number."""
+"""The fewest name patterns that tell labels apart; a mark, `*` where no name has one, stands for a number."""
 
 from __future__ import annotations
 
@@ -53,6 +53,7 @@ class _Spelling:
 
     text: str
     lists: Collection[str]
+    mark: str
 
     def pattern(self, fixed: Collection[int], group: Sequence[_Entry]) -> str:
         """What all names of a group have in common; they share the numbers of the places `fixed`."""
@@ -62,12 +63,18 @@ class _Spelling:
         for i, part in enumerate(parts):
             one = all(e.numbers[i] == first[i] for e in group)
             literal = i in fixed or (one and path.removesuffix(".") not in self.lists)
-            pattern += (first[i] if literal else "*") + part
+            pattern += (first[i] if literal else self.mark) + part
             path += first[i] + part
         return pattern
 
 
-def cover(cases: Sequence[Case], lists: Collection[str] = ()) -> list[Named]:
+def mark(names: Iterable[str]) -> str:
+    """What can stand for a number in patterns of these names: `*`, or more of them than any name has together."""
+    stars = [len(run) for name in names for run in re.findall(r"\*+", name)]
+    return "*" * (1 + max(stars, default=0))
+
+
+def cover(cases: Sequence[Case], lists: Collection[str] = (), mark: str = "*") -> list[Named]:
     """Patterns, the first that matches deciding, that give each case its label where it would not have it anyway.
 
     A number that makes no difference is left open, unless there is only one in its place; there too, where the module
@@ -82,7 +89,7 @@ def cover(cases: Sequence[Case], lists: Collection[str] = ()) -> list[Named]:
     found: list[Named] = []
     for text, family in families.items():
         if any(e.case.wrong for e in family):
-            found += _told(_Spelling(text, lists), family)
+            found += _told(_Spelling(text, lists, mark), family)
     return found
 
 
