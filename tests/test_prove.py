@@ -25,8 +25,9 @@ from paramlint.source.terms import (
     both,
     either,
     negated,
+    small,
 )
-from paramlint.source.witness import Witness, describe
+from paramlint.source.witness import Witness, describe, reason
 
 MODEL = Root("model")
 LOOP = Binder(1, "parameter", MODEL)
@@ -166,6 +167,16 @@ PARTITIONS = {
         taking(both(no(Member(P, those_of("head").items)))),
         those_of("head", when=lambda p, n: no(Member(p, those_of("head", "norm").items))),
     ],
+    "two submodules, and what is in neither": [
+        those_of("head"),
+        those_of("neck", number=6),
+        taking(both(no(Member(P, those_of("head").items)), no(Member(P, those_of("neck").items)))),
+    ],
+    "a submodule, a parameter, and the rest": [
+        those_of("head"),
+        explicit("pos_embed"),
+        taking(both(no(Member(P, those_of("head").items)), no(Op("is", (P, at("pos_embed")))))),
+    ],
 }
 
 
@@ -187,6 +198,7 @@ CERTAIN_HOLES = {
     "matrices": (chain(has("embed"), below(2), otherwise=False), 2),
     "vectors, and the head by its name": ([taking(at_least(2)), taking(both(below(2), has("head")))], 1),
     "other letters": (chain(both(has("weight"), dims(2)), below(2), otherwise=False), 2),
+    "volumes that are spoken of": (chain(below(5), Op("<", (Const(5), NDIM)), otherwise=False), 5),
 }
 
 
@@ -208,6 +220,11 @@ UNSURE_HOLES = {
     "norms by name": chain(has("norm"), Op("<=", (Const(2), NDIM)), otherwise=False),
     "biases by name": chain(ends("bias"), at_least(2), otherwise=False),
     "scalars": [taking(at_least(2)), taking(dims(1))],
+    "volumes": [taking(dims(4)), taking(below(4))],
+    "matrices of a submodule": [
+        those_of("h", when=lambda p, n: Op("==", (Op("attr:ndim", (p,)), Const(2)))),
+        taking(has("embed")),
+    ],
     "a vector of one name": [taking(either(at_least(2), no(has("embed"))))],
     "a setting": chain(at_least(2), Opaque("args.train_vectors"), otherwise=False),
 }
@@ -272,6 +289,8 @@ def test_what_hangs_on_the_model_is_unknown():
     listed = verdict(those_of("h", when=lambda p, n: dims(2)), head, explicit("wte", "weight"))
     assert listed.covered.state == listed.disjoint.state == "unknown"
     assert "depends on the model: model.h" in listed.covered.reasons
+    tied = ("depends on the model: model.lm_head.weight", "depends on the model: model.wte.weight")
+    assert verdict(those_of("h"), head, explicit("wte", "weight")).disjoint.reasons == tied
 
 
 def test_what_hangs_on_other_parameters_is_named():
@@ -293,9 +312,13 @@ def test_witnesses_of_likely_shapes():
 
 def test_what_is_taken_whole_is_taken_twice():
     again = verdict(taking(TRUE), explicit("lm_head", "weight")).disjoint
-    assert again.state == "refuted" and again.witness.name == "lm_head.weight" and not again.certain
+    assert again.certain and again.witness.name == "lm_head.weight"
+    tensor = verdict(taking(TRUE), explicit("log_alpha")).disjoint
+    assert tensor.state == "refuted" and tensor.witness.name == "log_alpha" and not tensor.certain
     below_it = verdict(those_of("h"), those_of("h", "0", "mlp", number=6)).disjoint
-    assert below_it.state == "refuted" and below_it.witness.name.startswith("h.0.mlp.")
+    assert below_it.certain and below_it.witness.name.startswith("h.0.mlp.")
+    other = verdict(those_of("h"), those_of("h2", number=6)).disjoint
+    assert other.state == "proved"
 
 
 def test_names_in_a_submodule_are_its_own():
@@ -371,8 +394,19 @@ def test_very_many_cases_are_given_up():
 def test_words_of_a_witness():
     assert describe(Witness("w", 8)) == "an 8-D parameter, say `w`"
     assert describe(Witness("w", 0, False)) == "a frozen 0-D parameter, say `w`"
-    on = (Opaque("args.muon"), True)
+    on, off = (Opaque("args.muon"), True), (Opaque("found after the loop"), False)
     assert describe(Witness("w", 1, settings=(on,))) == "a 1-D parameter, say `w`, where `args.muon` is true"
+    assert describe(Witness("w", 1, settings=(on, off), told=(off,))).endswith("where `found` is false after the loop")
+    tried = (Opaque("line 17 fails"), False)
+    assert describe(Witness("w", 1, settings=(tried,))) == "a 1-D parameter, say `w`, where line 17 does not fail"
+
+
+def test_words_of_what_is_not_known():
+    assert reason(Op("relative", (N, Const("h")))) == "depends on the model: names in model.h"
+    nothing = Binder(3, "parameter", Const(None))  # `model = None` in some branch
+    taken = Member(P, (Item(Var(nothing, "value"), (nothing,)),))
+    assert reason(taken) == "not read: whose parameters are taken"
+    assert reason(small(both(*(has(str(k)) for k in range(99))))) == "not read: what is too long to follow"
 
 
 # Any groups at all, against plain Python on real strings.

@@ -31,6 +31,25 @@ def test_a_chain_gets_an_else(before: str, after: str):
     assert fixed("add-else", before, statement="adam.append(p)") == after
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (
+            "«if a:\n    f(p)\nelif b(p):  # 1\n    g(p)»  # 2\nz()\n",
+            "if a:\n    f(p)\nelse:  # 1\n    g(p)  # 2\nz()\n",
+        ),
+        ("«if a: f(p)\nelif b: g(p)»\n", "if a: f(p)\nelse: g(p)\n"),
+        (
+            "«if a:\n    f(p)\nelif (  # 1\n    b\n):\n    g(p)»\n",
+            "if a:\n    f(p)\nelif (  # 1\n    b\n):\n    g(p)\nelse:\n    g(p)\n",
+        ),
+        ("«if a:\n    g(p)»\n", "if a:\n    g(p)\nelse:\n    g(p)\n"),
+    ],
+)
+def test_an_elif_that_does_the_same_becomes_the_else(before: str, after: str):
+    assert fixed("add-else", before, statement="g(p)") == after
+
+
 def test_a_chain_with_an_else_stays():
     text = "«if a:\n    b()\nelif c:\n    d()\nelse:\n    e()»\n"
     assert refused("add-else", text, statement="x()") == "it has an else already"
@@ -300,12 +319,29 @@ def test_where_the_check_goes(before: str, rows: list[str]):
     assert result[result.index(rows[0]) + 1] == rows[1]
 
 
-def test_a_check_on_one_line():
-    result = fixed("insert-check", "if x: «a = list(ps)»\n", model="m", lists="a")
-    assert result.startswith(
-        "if x: a = list(ps); grouped = [id(p) for p in a]; assert len(grouped) == len(set(grouped)), "
+@pytest.mark.parametrize("text", ["if x: «a = list(ps)»\n", "«a = list(ps)»; return_it(a)\n"])
+def test_no_check_in_a_line_with_more(text: str):
+    assert refused("insert-check", text, model="m", lists="a") == "the statement has no line of its own"
+
+
+def test_a_check_of_several_models_and_optimizers():
+    text = "«opt = A(ps)»\n"
+    result = fixed("insert-check", text, model=("gen", "disc"), groups=("opt_g.param_groups", "opt_d.param_groups"))
+    assert result == dedented(
+        """
+        opt = A(ps)
+        grouped = [
+            id(p)
+            for opt in (opt_g, opt_d)
+            for group in opt.param_groups
+            for p in group["params"]
+        ]
+        assert len(grouped) == len(set(grouped)), "a parameter is in two groups"
+        assert {
+            id(p) for m in (gen, disc) for p in m.parameters() if p.requires_grad
+        } <= set(grouped), "a parameter is in no group"
+        """
     )
-    assert len(result.splitlines()) == 1
 
 
 def test_a_check_that_is_there_is_enough():

@@ -122,7 +122,7 @@ def test_both_comprehensions():
     ],
 )
 def test_the_opposite_condition(condition: str, after: str):
-    text = f"import torch\ndef f(model):\n    return [p for n, p in model.named_parameters() if «{condition}»]\n"
+    text = f"import torch\ndef f(model, ps):\n    return [p for n, p in ps if «{condition}»]\n"
     result = fixed(IDENTITY, text, model="model", sends="adam")
     assert f" if {after}]" in result and "isinstance(m, torch.nn.Embedding)" in result
 
@@ -235,18 +235,18 @@ def test_what_a_set_lacks_is_added_to_it():
 
 
 def test_only_a_head_needs_no_import():
-    text = "def f(model):\n    return [p for n, p in model.named_parameters() if «p.ndim > 1 and 'head' not in n»]\n"
+    text = "def f(model):\n    return [p for n, p in model.x() if «p.ndim > 1 and 'head' not in n»]\n"
     result = fixed(IDENTITY, text, model="model", roles=("output-head",), attributes=("head.weight",))
     assert result == (
         "def f(model):\n    not_muon = {id(model.head.weight)}\n"
-        "    return [p for n, p in model.named_parameters() if p.ndim > 1 and id(p) not in not_muon]\n"
+        "    return [p for n, p in model.x() if p.ndim > 1 and id(p) not in not_muon]\n"
     )
 
 
 def test_which_tests_of_the_name_go_can_be_said():
-    text = "import torch\ndef f(m):\n    return [p for n, p in m.x() if «'embed' not in n and 'proj' not in n»]\n"
-    assert "if 'embed' not in n and id(p) not in not_muon]" in fixed(IDENTITY, text, model="m", needles=("proj",))
-    assert "'proj' not in n and id(p) not in not_muon]" in fixed(IDENTITY, text, model="m", needles=())
+    text = "import torch\ndef f(m):\n    a = [p for n, p in m if «'emb' not in n and 'up' not in n»]\n"
+    assert "if 'emb' not in n and id(p) not in not_muon]" in fixed(IDENTITY, text, model="m", needles=("up",))
+    assert "'up' not in n and id(p) not in not_muon]" in fixed(IDENTITY, text, model="m", needles=())
 
 
 def test_a_set_that_is_there_is_used():
@@ -264,6 +264,49 @@ def test_a_set_that_is_there_is_used():
     assert result.replace(" and id(p) not in skip", "") == text.replace("«", "").replace("»", "")
     done = text.replace("p.ndim > 1", "p.ndim > 1 and id(p) not in skip")
     assert refused(IDENTITY, done, model="model", attributes=("lm_head.weight",)) == "it is tested by identity already"
+
+
+GROWING = """
+def f(model):
+    skip = {made}
+    a = [p for n, p in model.named_parameters() if «p.ndim > 1 and id(p) not in skip»]
+    b = [p for n, p in model.named_parameters() if «p.ndim < 2 or id(p) in skip»]
+    return a, b{more}
+"""
+
+
+@pytest.mark.parametrize(
+    ("made", "more", "data", "after"),
+    [
+        (
+            "{id(model.token)}",
+            "",
+            {"attributes": ("head.weight", "net[-1].weight")},
+            "skip = {id(model.token), id(model.head.weight), id(model.net[-1].weight)}",
+        ),
+        (
+            "{id(p) for p in model.tables()}",
+            "",
+            {"attributes": ("head.weight",)},
+            "skip |= {id(model.head.weight)}",
+        ),
+        (
+            "{id(model.token)}",
+            "",
+            {"endings": (".A_log", ".D")},
+            'skip |= {id(p) for n, p in model.named_parameters() if n.endswith((".A_log", ".D"))}',
+        ),
+        ("{id(model.token)}", ", skip", {"attributes": ("head.weight",)}, "not_muon = {id(model.head.weight)}"),
+        ("{model.token}", "", {"attributes": ("head.weight",)}, "not_muon = {id(model.head.weight)}"),
+    ],
+    ids=["display", "comprehension", "endings", "used elsewhere", "of no ids"],
+)
+def test_a_set_that_the_conditions_ask_for_grows(made: str, more: str, data: dict[str, tuple[str, ...]], after: str):
+    """What an earlier fix made, say: one set and one test are enough."""
+    text = GROWING.format(made=made, more=more)
+    result = fixed(IDENTITY, text, model="model", roles=("output-head",), **data)
+    assert after in " ".join(result.split())
+    assert (result.count("not in skip") == 1) and ("not_muon" in result) == ("not_muon" in after)
 
 
 @pytest.mark.parametrize(

@@ -61,12 +61,28 @@ def test_an_argument_becomes_a_list_first(before: str, after: str):
 
 
 @pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (
+            "def f(ps):\n    if x:\n        # why\n        «a = [p for p in ps]»  # c\n        b = list(ps)\n",
+            "def f(ps):\n    if x:\n        ps = list(ps)\n        # why\n        a = [p for p in ps]  # c\n"
+            "        b = list(ps)\n",
+        ),
+        ("def f(ps):\n\t«for p in ps:\n\t\tpass»\n", "def f(ps):\n\tps = list(ps)\n\tfor p in ps:\n\t\tpass\n"),
+    ],
+)
+def test_an_argument_becomes_a_list_where_it_is_walked(before: str, after: str):
+    assert fixed("wrap-list", before, parameter="ps") == after
+
+
+@pytest.mark.parametrize(
     ("text", "reason"),
     [
         ("«def f(*ps):\n    return ps»\n", "`ps` can be walked twice"),
         ("«def f(qs):\n    return qs»\n", "the function has no parameter `ps`"),
         ("«def f(ps):\n    ps = list(ps)  # c\n    return ps»\n", "it is a list already"),
         ('«def f(ps):\n    """Doc."""»\n', "the function does nothing"),
+        ("def f(ps):\n    ps = list(ps)\n    «for p in ps:\n        pass»\n", "it is a list already"),
     ],
 )
 def test_arguments_that_are_left(text: str, reason: str):

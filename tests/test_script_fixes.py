@@ -219,6 +219,24 @@ return AdamW([{"params": decay}, {"params": rest, "weight_decay": 0.0}], lr=3e-4
 """,
             "PML102",
         ),
+        (
+            """
+matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "wte" not in n]
+tables = [p for n, p in model.named_parameters() if "wte" in n]
+vectors = [p for n, p in model.named_parameters() if p.ndim > 2 and "wte" not in n]
+return AdamW([{"params": matrices}, {"params": tables}, {"params": vectors, "weight_decay": 0.0}], lr=3e-4)
+""",
+            "PML101",
+        ),
+        (
+            """
+hidden = [p for p in model.blocks.parameters() if p.ndim == 2]
+gains = [p for p in model.blocks.parameters() if p.ndim < 2]
+others = [model.wte.weight, model.positions.weight, model.lm_head.weight, *gains]
+return [dict(params=hidden, use_muon=True), dict(params=others, use_muon=False)]
+""",
+            "PML101",
+        ),
     ],
 )
 def test_groups_over_a_model(body: str, code: str, tmp_path: Path) -> None:
@@ -255,6 +273,39 @@ def groups(model):
                 b.append(q)
     return AdamW([{"params": a}, {"params": b}], lr=3e-4)
 """,
+    "no order for a set that a function is given": """
+def groups(model):
+    head = set(model.head.parameters())
+    body = [p for p in model.parameters() if p not in head]
+    print(left_over(model, head))
+    return AdamW([{"params": body}, {"params": list(head)}], lr=3e-4)
+
+
+def left_over(model, seen):
+    return len(set(model.parameters()) - seen)
+""",
+    "no order for a set that is returned": """
+def head(model) -> frozenset:
+    return frozenset(model.head.parameters())
+
+
+def groups(model):
+    return AdamW([{"params": list(head(model))}, {"params": list(model.body.parameters())}], lr=3e-4)
+""",
+    "no order for a set that grows": """
+def groups(model):
+    skip = {p for p in model.head.parameters()}
+    skip |= {p for p in model.body.parameters()}
+    return AdamW([{"params": list(skip)}], lr=3e-4)
+""",
+    "no list for what is stepped through": """
+def groups(model):
+    params = iter(model.parameters())
+    first = next(params)
+    decay = [p for p in params if p.ndim >= 2]
+    rest = [p for p in params if p.ndim < 2]
+    return AdamW([{"params": decay}, {"params": rest}, {"params": [first]}], lr=3e-4)
+""",
     "no order for a set that is calculated with": """
 def groups(model):
     a = {p for p in model.parameters() if p.ndim == 2}
@@ -283,3 +334,37 @@ def test_nothing_is_offered_that_may_be_wrong(why: str, tmp_path: Path) -> None:
     assert found and all(f.fix is None or f.code in ("PML515", "PML516") for f in found), found
     if "check" in why:
         assert all(f.fix is None for f in found)
+
+
+WALKED_HERE = """
+from torch.optim import SGD, AdamW
+
+
+def get_optim(params, args, named):
+    \"\"\"Of what the script chose.\"\"\"
+    if args.kind == "sgd":
+        return SGD(params, lr=0.1)
+    elif args.kind == "adam":
+        filters = [p for n, p in named if p.ndim == 4]{choice}
+        others = [p for n, p in named if p.ndim != 4]
+        return AdamW([{{"params": filters, "lr": 1e-3}}, {{"params": others, "lr": 1e-4}}])
+"""
+MADE_THERE = """
+from optims import get_optim
+
+
+def main(model, args):
+    return get_optim(model.parameters(), args, model.named_parameters())
+"""
+
+
+@pytest.mark.parametrize(("choice", "mends"), [("", True), (" if args.conv else []", False)])
+def test_an_argument_becomes_a_list_only_where_it_is_walked(choice: str, mends: bool, tmp_path: Path) -> None:
+    """Other callers may give None where the function walks nothing."""
+    (tmp_path / "main.py").write_text(MADE_THERE, encoding="utf-8")
+    text = WALKED_HERE.format(choice=choice)
+    new, codes = mended(text, tmp_path / "optims.py")
+    assert any(f.code == "PML503" for f in findings(text, tmp_path / "optims.py"))
+    wrapped = text.replace("        filters = ", "        named = list(named)\n        filters = ")
+    assert new == (wrapped if mends else text)
+    assert ("PML503" in codes) == mends

@@ -6,7 +6,7 @@ import ast
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import libcst as cst
 
@@ -24,6 +24,7 @@ from paramlint.rewrite import (
 )
 from paramlint.rewrite.edits import Change, Edit, SkipFix, collide
 from paramlint.rewrite.edits import apply as edited
+from paramlint.rewrite.layout import laid_out
 from paramlint.rewrite.script import Script
 from paramlint.rewrite.torch_names import import_edits
 
@@ -41,6 +42,8 @@ KINDS: Mapping[str, Callable[[Script, Fix], Change]] = {
     "types-and-identity": identity.types_and_identity,
     "wrap-list": containers.wrap_list,
 }
+#: Those that add to conditions, and make them longer.
+_OF_CONDITIONS = frozenset({"complement", "only-matrices", "only-trainable", "types-and-identity"})
 _MARK = "\ufeff"
 
 
@@ -96,6 +99,13 @@ def _change(script: Script, fix: Fix) -> Change:
     if "old" in fix.data and script.text[start:end] != fix.data["old"]:
         raise SkipFix("something else stands there")
     change = KINDS[fix.kind](script, fix)
+    if fix.kind in _OF_CONDITIONS:
+        spans = (script.condition(e.start, e.end) for e in change.edits if not e.line)
+        change = replace(
+            change,
+            edits=laid_out(script, change.edits),
+            conditions=frozenset(span for span in spans if span is not None),
+        )
     if fix.kind != "remove-comment" and _loses_comments(script, change.edits):
         raise SkipFix("a comment would be lost")
     return change

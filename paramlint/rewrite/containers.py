@@ -65,7 +65,12 @@ def ordered_set(script: Script, fix: Fix) -> Change:
 
 def _argument(script: Script, fix: Fix) -> Change:
     name = text_of(fix, "parameter")
-    function = node(script, fix, "function", cst.FunctionDef)
+    there = node(
+        script, fix, "function or statement", cst.FunctionDef, cst.BaseSmallStatement, cst.BaseCompoundStatement
+    )
+    if not isinstance(there, cst.FunctionDef):
+        return _before(script, there, name)
+    function = there
     given = function.params
     if any(isinstance(p, cst.Param) and p.name.value == name for p in (given.star_arg, given.star_kwarg)):
         raise SkipFix(f"`{name}` can be walked twice")
@@ -82,6 +87,16 @@ def _argument(script: Script, fix: Fix) -> Change:
         if script.function(one) is function and code(one).rstrip("; ") == statement:
             raise SkipFix("it is a list already")
     return Change((lines.first_in(script, function.body, [statement]),))
+
+
+def _before(script: Script, there: cst.CSTNode, name: str) -> Change:
+    """A statement of its own before the one that walks it."""
+    statement, made = lines.statement_of(script, there), f"{name} = list({name})"
+    around = lines.siblings(script, statement)
+    at = around.index(statement)
+    if at and code(around[at - 1]).rstrip("; ") == made:
+        raise SkipFix("it is a list already")
+    return Change((lines.before(script, statement, [made]),))
 
 
 def _kept(script: Script, there: cst.CSTNode) -> bool:

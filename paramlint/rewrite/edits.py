@@ -25,12 +25,14 @@ class Change:
     """All that one fix does.
 
     `imports` are statements that the script must have besides. `names` are those that it binds, each with the function
-    that it does so in: no other fix may bind the same one there at the same time.
+    that it does so in: no other fix may bind the same one there at the same time. `conditions` are the spans of those
+    that it adds to: how tightly another addition would have to bind is not known before.
     """
 
     edits: tuple[Edit, ...]
     imports: tuple[str, ...] = ()
     names: frozenset[tuple[object, str]] = frozenset()
+    conditions: frozenset[tuple[int, int]] = frozenset()
 
 
 def replaced(span: tuple[int, int], text: str) -> Edit:
@@ -43,7 +45,8 @@ def inserted(offset: int, text: str) -> Edit:
 
 def collide(one: Change, other: Change) -> bool:
     """Whether two changes touch, so that what comes of both is not clear."""
-    return bool(one.names & other.names) or any(_touch(a, b) for a in one.edits for b in other.edits)
+    shared = one.names & other.names or one.conditions & other.conditions
+    return bool(shared) or any(_touch(a, b) for a in one.edits for b in other.edits)
 
 
 def apply(text: str, edits: Iterable[Edit]) -> str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import libcst as cst
 
 from paramlint.finding import Fix
 from paramlint.rewrite import lines, torch_names
 from paramlint.rewrite.conditions import conjoined, disjoined, is_trainable_test, parts, whole
-from paramlint.rewrite.edits import Change, Edit, SkipFix, replaced
+from paramlint.rewrite.edits import Change, Edit, SkipFix, inserted, replaced
 from paramlint.rewrite.filters import filtered
+from paramlint.rewrite.layout import fitted
 from paramlint.rewrite.names import apart, binds, free, names_in
 from paramlint.rewrite.names_tested import excluded, included
 from paramlint.rewrite.script import Script, code, same
@@ -25,16 +28,18 @@ _EMBEDDING, _CONVOLUTION = ("emb", "wte", "wpe", "vocab"), "patch"
 
 @dataclass(frozen=True)
 class _Kept:
-    """The parameters that are to stay out of Muon: the values of the set, and of what is added to it."""
+    """The parameters that are to stay out of Muon: the sets that they are in together."""
 
-    of_types: str
-    of_names: str
+    parts: tuple[str, ...]
     imports: tuple[str, ...]
 
+    @property
+    def first(self) -> str:
+        return self.parts[0]
+
     def lines(self, name: str, width: int) -> list[str]:
-        first = self.of_types or self.of_names
-        more = [f"{name} |= {self.of_names}"] if self.of_types and self.of_names else []
-        return [_fitted(f"{name} = {first}", width), *(_fitted(row, width) for row in more)]
+        rows = [f"{name} = {self.first}", *(f"{name} |= {text}" for text in self.parts[1:])]
+        return [fitted(row, width) for row in rows]
 
 
 def types_and_identity(script: Script, fix: Fix) -> Change:
@@ -47,11 +52,11 @@ def types_and_identity(script: Script, fix: Fix) -> Change:
         raise SkipFix("what the fix says of 'sends' is neither 'muon' nor 'adam'")
     anchor = _anchor(script, [there, *(other for other, _ in others)], names_in(model))
     kept = _kept(script, fix, model, anchor)
-    name, new = _set(script, anchor, kept)
     tests = [_Test(script, there, p, sends == "muon")]
     tests += [_Test(script, other, own, sends != "muon") for other, own in others]
+    name, new, grown = _set(script, anchor, kept, tests)
     goes = _replaceable(fix)
-    edits = [edit for test in tests for edit in test.edits(name, goes)]
+    edits = [*grown, *(edit for test in tests for edit in test.edits(name, goes))]
     if not edits and not new:
         raise SkipFix("it is tested by identity already")
     if not new:
@@ -65,7 +70,7 @@ def types_and_identity(script: Script, fix: Fix) -> Change:
 
 
 def _kept(script: Script, fix: Fix, model: str, anchor: cst.CSTNode) -> _Kept:
-    roles, names = texts_of(fix, "roles"), texts_of(fix, "attributes")
+    roles = texts_of(fix, "roles")
     of_model = primary(model)
     p, m = apart("p", model), apart("m", model)
     types, imports = "", ()  # type: str, tuple[str, ...]
@@ -77,15 +82,30 @@ def _kept(script: Script, fix: Fix, model: str, anchor: cst.CSTNode) -> _Kept:
             f"{{id({p}) for {m} in {of_model}.modules() if isinstance({m}, {shown}) "
             f"for {p} in {m}.parameters(recurse=False)}}"
         )
-    if not types and not names:
+    ids = [f"id({_reached(of_model, one)})" for one in texts_of(fix, "attributes")]
+    ends = texts_of(fix, "endings")
+    n = apart("n", model)
+    ended = f"{n}.endswith({_texts(ends)})" if ends else ""
+    parts = (
+        types,
+        f"{{id({p}) for {n}, {p} in {of_model}.named_parameters() if {ended}}}" if ended else "",
+        f"{{{', '.join(ids)}}}" if ids else "",
+    )
+    if not any(parts):
         raise SkipFix("the fix names nothing to keep out of Muon")
-    ids = [f"id({_reached(of_model, one)})" for one in names]
-    return _Kept(types, f"{{{', '.join(ids)}}}" if ids else "", imports)
+    return _Kept(tuple(part for part in parts if part), imports)
+
+
+def _texts(given: Sequence[str]) -> str:
+    """A string as it is written, or a tuple of several."""
+    quoted = [json.dumps(text) for text in given]
+    return quoted[0] if len(quoted) == 1 else f"({', '.join(quoted)})"
 
 
 def _reached(model: str, name: str) -> str:
-    """A parameter by its name in the model: `model.lm_head.weight`, by `get_parameter` where parts are no words."""
-    if all(part.isidentifier() for part in name.split(".")):
+    """A parameter by its path in the model, "lm_head.weight" or "net[-1].weight"; by `get_parameter` where parts are no
+    words."""
+    if all(part.partition("[")[0].isidentifier() for part in name.split(".")):
         text = f"{model}.{name}"
     else:
         text = f'{model}.get_parameter("{name}")'
@@ -93,37 +113,79 @@ def _reached(model: str, name: str) -> str:
     return text
 
 
-def _set(script: Script, anchor: lines.Statement, kept: _Kept) -> tuple[str, list[str]]:
-    """The name of the set, and the lines that make what is not there of it yet."""
+def _set(
+    script: Script, anchor: lines.Statement, kept: _Kept, tests: Sequence[_Test]
+) -> tuple[str, list[str], list[Edit]]:
+    """The name of the set, the lines that make what is not there of it yet, and what a display of it gets besides."""
     around = lines.siblings(script, anchor)
     earlier = around[: around.index(anchor)]
-    first = kept.of_types or kept.of_names
     width = script.width - len(script.margin(script.span(anchor)[0]).expandtabs(4))
-    for i, one in enumerate(earlier):
-        if not isinstance(one, cst.Assign) or not same(code(one.value), first):
+    for one in earlier:
+        if not isinstance(one, cst.Assign) or not isinstance(one.targets[0].target, cst.Name):
             continue
-        name = code(one.targets[0].target)
-        more = kept.of_names if kept.of_types else ""
-        added = any(
-            isinstance(s, cst.AugAssign) and code(s.target) == name and same(code(s.value), more) for s in earlier[i:]
-        )
-        return name, [] if added or not more else [_fitted(f"{name} |= {more}", width)]
+        name = one.targets[0].target.value
+        given = [one.value, *(s.value for s in earlier if _adds_to(s, name))]
+        if not same(code(one.value), kept.first) and not (_of_ids(one.value) and all(t.asks(name) for t in tests)):
+            continue
+        there = [code(own) for own in given]
+        there += [code(e.value) for own in given if isinstance(own, cst.Set) for e in own.elements]
+        new = [text for part in kept.parts if (text := _missing(part, there))]
+        if new and not _only_here(script, name, tests):
+            continue
+        grown = _grown(script, [g for g in given if isinstance(g, cst.Set) and _of_ids(g)], new)
+        return name, [fitted(f"{name} |= {text}", width) for text in new], grown
     name = free(script, script.function(anchor) or script.module, "not_muon", "not_muon_ids")
-    return name, kept.lines(name, width)
+    return name, kept.lines(name, width), []
 
 
-def _fitted(line: str, width: int) -> str:
-    """A comprehension or display in braces over several lines where one is too long."""
-    if len(line) <= width:
-        return line
-    head, _, inner = line.partition("{")
-    inner = inner.removesuffix("}")
-    if " for " not in inner:
-        rows = [f"{one}," for one in inner.split(", ")]
-    else:
-        marked = inner.replace(" for ", "\n for ").replace(" if ", "\n if ")
-        rows = [row.strip() for row in marked.split("\n")]
-    return "\n".join([f"{head}{{", *(f"\t{row}" for row in rows), "}"])
+def _missing(part: str, there: Sequence[str]) -> str:
+    """What a set has not, of one that is added to it; "" where it has it all."""
+    node = cst.parse_expression(part)
+    if not isinstance(node, cst.Set):
+        return "" if any(same(part, own) for own in there) else part
+    left = [text for e in node.elements if not any(same(text := code(e.value), own) for own in there)]
+    return f"{{{', '.join(left)}}}" if left else ""
+
+
+def _grown(script: Script, displays: Sequence[cst.Set], new: list[str]) -> list[Edit]:
+    """What a display in one line gets besides, where it has room for it; that is no longer among what is new."""
+    for display in displays:
+        first, last = (script.line(at) for at in script.span(display))
+        for text in [t for t in new if isinstance(cst.parse_expression(t), cst.Set)]:
+            added = f", {text[1:-1]}"
+            if first == last and len(script.row(last).expandtabs(4)) + len(added) <= script.width:
+                new.remove(text)
+                return [inserted(script.outer(display.elements[-1].value)[1], added)]
+    return []
+
+
+def _adds_to(statement: lines.Statement, name: str) -> TypeGuard[cst.AugAssign]:
+    return (
+        isinstance(statement, cst.AugAssign)
+        and isinstance(statement.operator, cst.BitOrAssign)
+        and code(statement.target) == name
+    )
+
+
+def _of_ids(value: cst.BaseExpression) -> bool:
+    """Whether an expression is a set of what `id` gives."""
+    given = [value.elt] if isinstance(value, cst.SetComp) else []
+    given += [e.value for e in value.elements] if isinstance(value, cst.Set) else []
+    return bool(given) and all(isinstance(g, cst.Call) and code(g.func) == "id" for g in given)
+
+
+def _only_here(script: Script, name: str, tests: Sequence[_Test]) -> bool:
+    """Whether nothing asks for what is in a set but these conditions."""
+    own = [script.outer(whole(script, test.node)) for test in tests]
+    scope = script.function(tests[0].node) or script.module
+    for use in script.inside(scope, cst.Name):
+        above = script.parent(use)
+        if use.value != name or isinstance(above, (cst.AssignTarget, cst.AugAssign)):
+            continue
+        start, end = script.span(use)
+        if not any(a <= start and end <= b for a, b in own):
+            return False
+    return True
 
 
 # the place
@@ -232,8 +294,8 @@ class _Test:
 
     def edits(self, name: str, goes: tuple[frozenset[str], tuple[str, ...], bool]) -> list[Edit]:
         """() where the condition says it already."""
-        test = f"id({self.p}) {'not in' if self.takes else 'in'} {name}"
-        if any(same(code(c), test) for c in self.script.inside(whole(self.script, self.node), cst.Comparison)):
+        test = self._test(name)
+        if self.asks(name):
             return []
         if isinstance(self.node, COMPREHENSIONS):
             return filtered(self.script, self.node, self.p, test)
@@ -252,6 +314,14 @@ class _Test:
             return add(self.script, self.node, test)
         first = replaced(self.script.outer(old[0]), test)
         return [first, *(edit for part in old[1:] for edit in self._without(part))]
+
+    def asks(self, name: str) -> bool:
+        """Whether the condition asks for what is in a set already."""
+        compared = self.script.inside(whole(self.script, self.node), cst.Comparison)
+        return any(same(code(c), self._test(name)) for c in compared)
+
+    def _test(self, name: str) -> str:
+        return f"id({self.p}) {'not in' if self.takes else 'in'} {name}"
 
     def _negated(self) -> cst.BaseExpression | None:
         """What is negated, where the condition is `not (... and ...)` or the like, of more than a test of the name."""

@@ -45,6 +45,13 @@ def siblings(script: Script, statement: Statement) -> list[Statement]:
     return found
 
 
+def ends_line(script: Script, statement: Statement) -> bool:
+    """Whether nothing follows a statement on its last line, and it is not in the line of an if or a loop."""
+    above = script.parent(statement)
+    small = isinstance(statement, cst.BaseSmallStatement)
+    return not small or (isinstance(above, cst.SimpleStatementLine) and above.body[-1] is statement)
+
+
 def before(script: Script, statement: Statement, lines: Sequence[str]) -> Edit:
     """Puts lines before a statement, above the comments right over it."""
     above = script.parent(statement)

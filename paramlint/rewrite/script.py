@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
-from functools import cache
+from functools import cache, cached_property
 from typing import TypeVar, cast
 
 import libcst as cst
@@ -147,6 +147,26 @@ class Script:
     def inside(self, node: cst.CSTNode, *types: type[_Node]) -> Iterator[_Node]:
         """The nodes of these types in a node, itself among them."""
         return (n for n in _walk(node) if isinstance(n, types))
+
+    def expressions(self) -> Iterator[cst.BaseExpression]:
+        """All expressions, those around others first."""
+        return (n for n in _walk(self.module) if isinstance(n, cst.BaseExpression))
+
+    def condition(self, start: int, end: int) -> _Range | None:
+        """The innermost condition that a piece of the text is in, or right at."""
+        found = [(a, b) for a, b in self._conditions if a <= start and end <= b]
+        return min(found, key=lambda span: span[1] - span[0], default=None)
+
+    @cached_property
+    def _conditions(self) -> list[_Range]:
+        """The spans of all that decides something: of ifs, comprehensions, conditional expressions and lambdas."""
+        found: list[_Range] = []
+        for node in _walk(self.module):
+            if isinstance(node, (cst.If, cst.While, cst.CompIf, cst.IfExp, cst.Assert)):
+                found.append(self.outer(node.test))
+            elif isinstance(node, cst.Lambda):
+                found.append(self.outer(node.body))
+        return found
 
     def has_comment(self, start: int, end: int) -> bool:
         return any(start <= a and b <= end for a, b in self.comments)

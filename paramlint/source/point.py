@@ -5,13 +5,14 @@ from __future__ import annotations
 import fnmatch
 import operator
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import field, replace
 from enum import Enum
 from typing import Any
 
 from paramlint.record import dataclass
-from paramlint.source.terms import Binder, Const, Op, Term, Var
+from paramlint.source.likely_names import fits, instead
+from paramlint.source.terms import Binder, Const, Op, Term, Var, binders
 from paramlint.source.universe import path
 
 
@@ -35,13 +36,27 @@ class Point:
     values: Mapping[Term, object] = field(default_factory=dict)
 
 
-def truth(term: Term, at: Point) -> bool | None:
+#: What terms without variables were found to be, by their `id`: good for all points with the same `values`.
+Kept = dict[int, object]
+
+
+def named(point: Point, holds: Callable[[Point], bool], names: Iterable[str] = ()) -> Point:
+    """The parameter by the first of these names, or else of those like its own, that it is likely to have and with
+    which something holds; as it is where there is none."""
+    for name in (*names, point.name):
+        for likely in (*instead(name, point.ndim), name):
+            if fits(likely, point.ndim) and holds(other := replace(point, name=likely)):
+                return other
+    return point
+
+
+def truth(term: Term, at: Point, kept: Kept | None = None) -> bool | None:
     """Whether a condition holds; None where that hangs on what is not known."""
-    found = value(term, at)
+    found = value(term, at, kept)
     return None if found is UNKNOWN else bool(found)
 
 
-def value(term: Term, at: Point) -> object:
+def value(term: Term, at: Point, kept: Kept | None = None) -> object:
     """What a term is, UNKNOWN where that hangs on what is not known. Nothing of the script is run."""
     if isinstance(term, Const):
         return term.value
@@ -51,20 +66,28 @@ def value(term: Term, at: Point) -> object:
         return at.name if term.binder == at.within and term.what == "name" else UNKNOWN
     if not isinstance(term, Op):
         return UNKNOWN
-    op, args = term.op, term.args
+    if kept is None or binders(term):
+        return _computed(term.op, term.args, at, kept)
+    number = id(term)
+    if number not in kept:
+        kept[number] = _computed(term.op, term.args, at, kept)
+    return kept[number]
+
+
+def _computed(op: str, args: tuple[Term, ...], at: Point, kept: Kept | None) -> object:
     if op in ("and", "or"):
-        return _joined(args, op == "or", at)
+        return _joined(args, op == "or", at, kept)
     if op == "not":
-        held = truth(args[0], at)
+        held = truth(args[0], at, kept)
         return UNKNOWN if held is None else not held
     if op == "if":
-        held = truth(args[0], at)
-        return UNKNOWN if held is None else value(args[1 if held else 2], at)
-    if args and args[0] == Var(at.within, "value"):
+        held = truth(args[0], at, kept)
+        return UNKNOWN if held is None else value(args[1 if held else 2], at, kept)
+    if args and isinstance(args[0], Var) and args[0].what == "value" and args[0].binder == at.within:
         return _of_parameter(op, args, at)
     if op == "walked":
-        return value(args[0], at)
-    values = [value(a, at) for a in args]
+        return value(args[0], at, kept)
+    values = [value(a, at, kept) for a in args]
     if op == "relative":
         name, above = values
         below = isinstance(name, str) and name.startswith(f"{above}.")
@@ -94,17 +117,17 @@ def comparison(op: str, left: Term, right: Term) -> tuple[Op, bool]:
 
 
 def _comparison_known(op: str, args: tuple[Term, ...], at: Point) -> object:
-    if op in ("==", "is", "<", "<=") and at.values:
-        canonical, holds = comparison(op, *args)
-        known = at.values.get(canonical, UNKNOWN)
-        return known if known is UNKNOWN else bool(known) == holds
+    """Whether it is known the other way round; as it stands it was looked for."""
+    if op in ("==", "<=") and at.values:
+        known = at.values.get(Op("<" if op == "<=" else op, args[::-1]), UNKNOWN)
+        return known if known is UNKNOWN else bool(known) == (op == "==")
     return UNKNOWN
 
 
-def _joined(args: tuple[Term, ...], absorbing: bool, at: Point) -> object:
+def _joined(args: tuple[Term, ...], absorbing: bool, at: Point, kept: Kept | None) -> object:
     open = False
     for a in args:
-        held = truth(a, at)
+        held = truth(a, at, kept)
         if held is absorbing:
             return absorbing
         open = open or held is None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import field, replace
+from functools import cached_property, partial
 from itertools import combinations
 from typing import Literal
 
@@ -24,13 +25,15 @@ from paramlint.source.terms import (
     Var,
     binders,
     both,
+    conjuncts,
     either,
+    mapped,
     negated,
     variables,
     walk,
 )
 from paramlint.source.universe import membership, met_more_than_once, rewritten, roots, universe
-from paramlint.source.witness import Witness, reason
+from paramlint.source.witness import Witness, needed, reason
 
 #: What vectors are called: biases, and the gains of norms.
 _VECTORS = re.compile(
@@ -43,32 +46,53 @@ _TIED = "a weight with two names is met twice"
 class Answer:
     """To one question on groups.
 
-    `witness` is a parameter for which the answer is no, where it is "refuted". `certain` says that this is no matter of
-    what a model happens to have: see `paramlint.source.certain`. `reasons` say what an unknown hangs on.
+    `certain` says, where it is "refuted", that this is no matter of what a model happens to have: see
+    `paramlint.source.certain`. `reasons` say what an unknown hangs on.
     """
 
     state: Literal["proved", "refuted", "unknown"]
-    witness: Witness | None = None
     certain: bool = False
     reasons: tuple[str, ...] = ()
+    _show: Callable[[], Witness] | None = field(default=None, compare=False)
+
+    @cached_property
+    def witness(self) -> Witness | None:
+        """A parameter for which the answer is no, where it is "refuted"."""
+        return self._show() if self._show is not None else None
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """On the parameters of one model; `root` is None where the source does not tell which.
-
-    `covered`: every trainable one is in a group; `frozen_covered`: every frozen one is. `disjoint`: none is in two
-    groups; `once`: none is put into one list twice.
-    """
+    """On the parameters of one model; `root` is None where the source does not tell which. An answer is worked out when
+    it is first asked for."""
 
     root: Root | None
-    covered: Answer
-    frozen_covered: Answer
-    disjoint: Answer
-    once: Answer
+    _asked: _Case | Answer = field(compare=False)
+
+    @cached_property
+    def covered(self) -> Answer:
+        """Whether every trainable one is in a group."""
+        return self._asked if isinstance(self._asked, Answer) else self._asked.hole((True,))
+
+    @cached_property
+    def frozen_covered(self) -> Answer:
+        """Whether every frozen one is."""
+        return self._asked if isinstance(self._asked, Answer) else self._asked.hole((False,))
+
+    @cached_property
+    def disjoint(self) -> Answer:
+        """Whether none is in two groups."""
+        return self._asked if isinstance(self._asked, Answer) else self._asked.overlap()
+
+    @cached_property
+    def once(self) -> Answer:
+        """Whether none is put into one list twice."""
+        return self._asked if isinstance(self._asked, Answer) else self._asked.twice()
 
 
-def partition(groups: Sequence[SymbolicGroup], assuming: Term = TRUE) -> tuple[Verdict, ...]:
+def partition(
+    groups: Sequence[SymbolicGroup], assuming: Term = TRUE, every: Sequence[SymbolicGroup] = ()
+) -> tuple[Verdict, ...]:
     """What can be said of groups that are given together, for each model that they take parameters of.
 
     Args:
@@ -76,14 +100,16 @@ def partition(groups: Sequence[SymbolicGroup], assuming: Term = TRUE) -> tuple[V
             at all, nothing is asked.
         assuming: what is known of the script's settings, such as the condition of the branch in which the optimizers
             are made. A counterexample is certain only where it is one for all other settings.
+        every: the groups that the script makes for any settings, where it makes others for some. A witness is told with
+            the settings on which it hangs whether it is one, among all these.
     """
     found = roots(groups)
     if not found and groups:
         unread = [why for g in groups for why in g.unread]
         unread += [t.text for g in groups for i in g.items for t in walk(i.value) if isinstance(t, Opaque)]
         unknown = _unknown(f"not read: {why}" for why in unread) if unread else _unknown(["no parameters were read"])
-        return (Verdict(None, unknown, unknown, unknown, unknown),)
-    return tuple(_verdict(groups, assuming, root) for root in found)
+        return (Verdict(None, unknown),)
+    return tuple(_verdict(groups, assuming, root, every or groups) for root in found)
 
 
 @dataclass(frozen=True)
@@ -121,17 +147,15 @@ def possible(condition: Term, within: Binder | None = None) -> bool:
     return search.found is not None or bool(search.open)
 
 
-def _verdict(groups: Sequence[SymbolicGroup], assuming: Term, root: Root) -> Verdict:
+def _verdict(groups: Sequence[SymbolicGroup], assuming: Term, root: Root, every: Sequence[SymbolicGroup]) -> Verdict:
     within = universe(root)
     if any(is_large(i.when) for g in groups for i in g.items):
-        unknown = _unknown([TOO_MANY])
-        return Verdict(root, unknown, unknown, unknown, unknown)
-    whens = {g.when for g in groups}
+        return Verdict(root, _unknown([TOO_MANY]))
+    whens = tuple(dict.fromkeys(g.when for g in groups))
     fixed = rewritten(both(assuming, *whens) if len(whens) == 1 else assuming, within)
     base = both(fixed, rewritten(either(*whens), within))
     members = [membership(g, within) for g in groups]
-    case = _Case(groups, members, fixed, base, within)
-    return Verdict(root, case.hole((True,)), case.hole((False,)), case.overlap(), case.twice())
+    return Verdict(root, _Case(groups, members, fixed, base, within, every))
 
 
 @dataclass
@@ -141,6 +165,7 @@ class _Case:
     fixed: Term
     base: Term
     within: Binder
+    every: Sequence[SymbolicGroup]
 
     def hole(self, trained: tuple[bool, ...]) -> Answer:
         union = either(*self.members)
@@ -148,7 +173,7 @@ class _Case:
         if search.found is None:
             return _unknown(search.open) if search.open else Answer("proved")
         sure = certain.hole(union, self.fixed, search.found) if trained == (True,) else None
-        return Answer("refuted", self._witness(sure or search.found, search.condition), sure is not None)
+        return self._refuted(sure or search.found, sure is not None, search.condition, self._in_none)
 
     def overlap(self) -> Answer:
         places = combinations(range(len(self.groups)), 2)
@@ -183,15 +208,24 @@ class _Case:
             open |= search.open
             if search.found is not None:
                 sure = certain.overlap(one, other, self.fixed, search.found)
+                shown = partial(both, one, other)
                 if sure is not None:
-                    return Answer("refuted", self._witness(sure, search.condition), True)
-                refuted = refuted or Answer("refuted", self._witness(search.found, search.condition))
+                    return self._refuted(sure, True, search.condition, shown)
+                refuted = refuted or self._refuted(search.found, False, search.condition, shown)
             if TOO_MANY in search.open:
                 break
         return refuted or (_unknown(open) if open else Answer("proved"))
 
-    def _witness(self, point: Point, condition: Term) -> Witness:
-        """The parameter for which a condition holds, with one dimension where its name is that of a vector."""
+    def _in_none(self) -> Term:
+        """That a parameter is in none of the groups that the script makes for any settings."""
+        return negated(either(*(membership(g, self.within) for g in self.every)))
+
+    def _refuted(self, point: Point, sure: bool, condition: Term, shown: Callable[[], Term]) -> Answer:
+        return Answer("refuted", sure, _show=lambda: self._witness(point, condition, shown()))
+
+    def _witness(self, point: Point, condition: Term, shown: Term) -> Witness:
+        """The parameter for which a condition holds, with one dimension where its name is that of a vector. It is told
+        with the settings that what it shows hangs on."""
         vector = replace(point, ndim=1)
         if _VECTORS.search(point.name) and truth(condition, vector) is True:
             point = vector
@@ -203,7 +237,10 @@ class _Case:
         ]
         settings = tuple(point.values.items())
         groups = tuple(dict.fromkeys(g for g, _ in held))
-        return Witness(point.name, point.ndim, point.requires_grad, settings, groups, tuple(held))
+        whens = [conjuncts(rewritten(g.when, self.within)) for g in self.every]
+        always = {c for c in whens[0] if all(c in others for others in whens)}
+        told = needed(point, mapped(shown, lambda c: TRUE if c in always else None))
+        return Witness(point.name, point.ndim, point.requires_grad, settings, groups, tuple(held), told)
 
 
 def _unkeyed(group: SymbolicGroup) -> Iterator[Item]:

@@ -10,10 +10,11 @@ from typing import Literal
 
 from paramlint.record import dataclass
 from paramlint.source.atoms import Atoms, Formula, Joined, Lit, given, literals
-from paramlint.source.point import Point, truth
+from paramlint.source.likely_names import below, has_vectors
+from paramlint.source.point import Kept, Point, named, truth
 from paramlint.source.strings import StringTest, TooMany
-from paramlint.source.terms import Binder, Const, Op, Term, Var, walk
-from paramlint.source.theory import NONE, Theory, dimensions
+from paramlint.source.terms import Binder, Const, Op, Term, Var, binders, walk
+from paramlint.source.theory import NONE, Theory, dimensions, place
 from paramlint.source.witness import reason
 
 #: Literals looked at, over all cases, before the answer is that nothing is known; terms in a condition that is looked
@@ -23,6 +24,7 @@ _LARGEST = 20_000
 TOO_MANY = "too many cases"
 _MOST_TRIED = 12
 _NAMES_TRIED = 12
+_MATRICES = (2, 3, 4)
 
 Outcome = Literal["none", "open", "found"]
 
@@ -121,12 +123,12 @@ class Search:
         kept = [*by_rank[1], *(by_rank[2] if len(by_rank[2]) == 1 and self._has(by_rank[2][0]) else ())]
         values = {s: samples[s] for s in kept}
         tried = _NAMES_TRIED if not by_rank[3] else 4 if self._tried < 2 * _MOST_TRIED else 0
+        tried = min(tried, 1) if not binders(self.condition) else tried
+        found: Kept = {}
         for one in islice(self._names(known, by_rank[3]), tried):
             point = Point(self.within, one, self._at.ndim, self._at.requires_grad, values)
-            same = [replace(point, ndim=d) for d in (0, 1, 2, 3, 4, 5)] if by_rank[3] else []
-            # of what the model has at some path it is not known how many dimensions it has
-            if truth(self.condition, point) and all(truth(self.condition, p) for p in same):
-                self.found = point
+            if self._holds(point, by_rank[3], found):
+                self.found = named(point, lambda p: self._holds(p, by_rank[3], found))
                 return "found"
         self._tried += 1
         hangs_on = by_rank[3] or by_rank[2] or by_rank[0]
@@ -134,6 +136,19 @@ class Search:
         if not hangs_on:
             self.open["no name was found for it"] = None
         return "open"
+
+    def _holds(self, point: Point, on_model: list[Term], found: Kept) -> bool:
+        """Whether the condition holds for a parameter, and where that hangs on what the model has somewhere, for one
+        with any number of dimensions that may be there: a module has some of each, a weight more than one."""
+        places = [place(s, self.within) for s in on_model if not (isinstance(s, Op) and s.op == "relative")]
+        alike: tuple[int, ...] = (0, 1, 2, 3, 4, 5)
+        if all(p is not None and p[0] for p in places):
+            alike = ()
+        elif all(places) and point.ndim in _MATRICES and point.name.endswith(".weight"):
+            alike = alike if has_vectors(point.name) else _MATRICES
+        return bool(truth(self.condition, point, found)) and all(
+            truth(self.condition, replace(point, ndim=d), found) for d in alike
+        )
 
     def _by_rank(self, known: dict[int, bool]) -> dict[int, list[Term]]:
         found: dict[int, list[Term]] = {0: [], 1: [], 2: [], 3: []}
@@ -161,6 +176,8 @@ class Search:
                     case Op("relative", (_, Const(value=above))):
                         for rest in islice(theory.samples(subject, known), 2):
                             yield f"{above}.{rest}"
+            for path in [t.needle[:-1] for t in places if t.kind == "startswith"][-1:]:
+                yield next(below(path))
             if places:
                 yield from map(str, islice(theory.samples(theory.name, known, places), 2))
             yield from map(str, theory.samples(theory.name, known))

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from math import ceil, floor
 
-from paramlint.source.atoms import Atom, Atoms, Lit, ValueTest
+from paramlint.source.atoms import Atoms, Lit, ValueTest
+from paramlint.source.likely_names import may_be_tied
 from paramlint.source.strings import StringTest, TooMany, follows, likely, shortest
 from paramlint.source.terms import Binder, Const, Op, Root, Term, Var, walk
 from paramlint.source.universe import path
@@ -44,6 +45,17 @@ def is_size(subject: Term, within: Binder) -> bool:
     return all(t == Var(within, "value") or (isinstance(t, Op) and t.op in _SIZES) for t in parts)
 
 
+def place(subject: Term, within: Binder) -> tuple[bool, str] | None:
+    """The path of the model that a subject asks whether the parameter is below (True) or at, if it asks that."""
+    match subject:
+        case Op("under", (Var(), Const(where))):
+            return True, str(where)
+        case Op("is", (Var(), of)):
+            where = path(of, within.of)
+            return None if where is None else (False, where)
+    return None
+
+
 class Theory:
     """Over the atoms that there are when it is made."""
 
@@ -55,7 +67,7 @@ class Theory:
         self.ranks = {subject: rank(subject, atoms) for subject in self.of}
         self.name = Var(atoms.within, "name")
         self._texts = {self.name, *(s for s in self.of if atoms.is_text(s))}
-        self._paths = {n: p for n, a in enumerate(atoms.all) if (p := self._path(a)) is not None}
+        self._paths = {n: p for n, a in enumerate(atoms.all) if (p := place(a.subject, atoms.within)) is not None}
         self._implied: dict[Lit, list[Lit]] = {}
         for one, asked, held in self._relations():
             self._implied.setdefault(Lit(one, True), []).append(Lit(asked, held))
@@ -138,16 +150,6 @@ class Theory:
             if known.get(n)
         ]
 
-    def _path(self, atom: Atom) -> tuple[bool, str] | None:
-        """The path that an atom asks whether the parameter is under, or at."""
-        match atom.subject:
-            case Op("under", (Var(), Const(where))):
-                return True, str(where)
-            case Op("is", (Var(), of)):
-                where = path(of, self.atoms.within.of)
-                return None if where is None else (False, where)
-        return None
-
     def _relations(self) -> Iterator[tuple[int, int, bool]]:
         """Atoms, and others that hold, or do not, wherever they do."""
         for numbers in self.of.values():
@@ -162,6 +164,8 @@ class Theory:
             for other, (above, outer) in self._paths.items():
                 if number != other and above and where.startswith(f"{outer}."):
                     yield number, other, True
+                elif not (outer == where or outer.startswith(f"{where}.") or may_be_tied(where, outer)):
+                    yield number, other, False
             for other in self.of.get(self.name, ()):
                 test = self.atoms.all[other].test
                 if isinstance(test, StringTest) and not test.lowered:

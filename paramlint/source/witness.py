@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from paramlint.record import dataclass
+from paramlint.source.point import Point, truth
 from paramlint.source.terms import (
     Attribute,
     Const,
@@ -16,6 +19,7 @@ from paramlint.source.terms import (
     binders,
     conjuncts,
     mapped,
+    parts,
     walk,
 )
 
@@ -27,8 +31,9 @@ class Witness:
     """A parameter, by its full name.
 
     `settings` are terms that are not about the parameter's name, dimensions or training, with the values that they
-    have then: options of the script, sizes. `groups` and `items` say who takes it: the places of the groups, and of the
-    items in them as (group, item), from 0.
+    have then: options of the script, sizes. `told` are those of them that a reader is told: the others decide nothing,
+    or hold wherever the groups are made at all; None where all are. `groups` and `items` say who takes it: the places
+    of the groups, and of the items in them as (group, item), from 0.
     """
 
     name: str
@@ -37,6 +42,17 @@ class Witness:
     settings: tuple[tuple[Term, object], ...] = ()
     groups: tuple[int, ...] = ()
     items: tuple[tuple[int, int], ...] = ()
+    told: tuple[tuple[Term, object], ...] | None = None
+
+
+def needed(point: Point, *conditions: Term) -> tuple[tuple[Term, object], ...]:
+    """The settings that are known of a parameter without those that conditions hold without; the first go first."""
+    left = dict(point.values)
+    for setting in point.values:
+        fewer = {s: v for s, v in left.items() if s != setting}
+        if all(truth(c, replace(point, values=fewer)) for c in conditions):
+            left = fewer
+    return tuple(left.items())
 
 
 def describe(witness: Witness) -> str:
@@ -46,7 +62,8 @@ def describe(witness: Witness) -> str:
         dims = f"a frozen {dims}"
     else:
         dims = f"an {dims}" if dims.startswith(("8", "11-", "18-")) else f"a {dims}"
-    where = " and ".join(f"`{spelled(t)}` is {_value(v)}" for t, v in witness.settings)
+    told = witness.settings if witness.told is None else witness.told
+    where = " and ".join(_said(t, v) for t, v in told)
     return f"{dims} parameter, say `{witness.name}`" + (f", where {where}" if where else "")
 
 
@@ -92,6 +109,18 @@ def spelled(term: Term) -> str:
     return "?"
 
 
+def _said(term: Term, value: object) -> str:
+    """That a setting has a value."""
+    if isinstance(term, Opaque):
+        name, _, rest = term.text.rpartition(" ")
+        if rest == "fails" and name.startswith("line "):
+            return f"{name} fails" if value else f"{name} does not fail"
+        for when in (" after the loop", " in a turn"):
+            if term.text.endswith(when):
+                return f"`{term.text.removesuffix(when)}` is {_value(value)}{when}"
+    return f"`{spelled(term)}` is {_value(value)}"
+
+
 def _part(term: Term) -> str:
     """A term in another one."""
     return f"({spelled(term)})" if isinstance(term, Op) and term.op in ("and", "or") else spelled(term)
@@ -100,14 +129,29 @@ def _part(term: Term) -> str:
 def reason(term: Term) -> str:
     """Why nothing is known of a term, in a few words."""
     if isinstance(term, Opaque):
-        return f"not read: {term.text}"
+        return _unread(term)
     if isinstance(term, Member):
-        unread = [t for i in term.items for t in walk(i.value) if isinstance(t, Opaque)]
-        unread += [t for i in term.items for t in walk(i.when) if isinstance(t, Opaque) and t.args]
+        unread = [t for i in term.items for t in parts(i.value) if isinstance(t, Opaque)]
+        unread += [t for i in term.items for t in parts(i.when) if isinstance(t, Opaque) and t.args]
         if unread:
-            return f"not read: {unread[0].text}"
-        return f"depends on the model: {', '.join(dict.fromkeys(_of_item(i) for i in term.items))}"
+            return _unread(min(unread, key=_is_cut))
+        over = [i for i in term.items if not any(isinstance(b.of, Const) for b in i.binders)]
+        if not over:  # a model that is None, or the like, in some branch
+            return "not read: whose parameters are taken"
+        return f"depends on the model: {', '.join(dict.fromkeys(_of_item(i) for i in over))}"
+    match term:
+        case Op("relative", (_, Const(path))):
+            return f"depends on the model: names in {_model(term)}.{path}"
     return f"depends on the model: {spelled(term)}"
+
+
+def _unread(term: Opaque) -> str:
+    return "not read: what is too long to follow" if _is_cut(term) else f"not read: {term.text}"
+
+
+def _is_cut(term: Opaque) -> bool:
+    """Whether it stands for a term that has grown past all use."""
+    return term.why == "it is too long"
 
 
 def _of_item(item: Item) -> str:

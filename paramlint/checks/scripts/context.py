@@ -29,19 +29,21 @@ _ADAM_FLAGS = ("use_adam", "use_adamw", "force_adam", "force_adamw", "use_fallba
 
 @dataclass(frozen=True)
 class Way:
-    """Optimizers that are made together. `full` where nothing optional is left away: see `prove.branches`."""
+    """Optimizers that are made together. `full` where nothing optional is left away: see `prove.branches`. `every` are
+    all that are made for any settings."""
 
     constructions: tuple[Construction, ...]
     when: Term = TRUE
     full: bool = True
+    every: tuple[Construction, ...] = ()
 
     @property
     def groups(self) -> tuple[SymbolicGroup, ...]:
-        return tuple(replace(g, when=both(g.when, c.when)) for c in self.constructions for g in c.groups)
+        return _groups(self.constructions)
 
     @cached_property
     def verdicts(self) -> tuple[Verdict, ...]:
-        return partition(self.groups, self.when)
+        return partition(self.groups, self.when, _groups(self.every))
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,11 @@ class ScriptContext:
         return span is None or span.path == self.file.path
 
 
+def _groups(constructions: Iterable[Construction]) -> tuple[SymbolicGroup, ...]:
+    """The groups of optimizers, each with the condition under which it is given."""
+    return tuple(replace(g, when=both(g.when, c.when)) for c in constructions for g in c.groups)
+
+
 #: Of more alternatives than this, each is taken by itself.
 _ALTERNATIVES = 6
 
@@ -140,12 +147,12 @@ def _ways(read: Read) -> Iterator[Way]:
     conditions = list(dict.fromkeys(c.when for c in made if c.when != TRUE))
     if len(conditions) > _ALTERNATIVES or any(size(c) > _LONG for c in conditions):
         for condition in conditions:
-            yield Way(tuple(c for c in made if c.when in (TRUE, condition)), condition)
+            yield Way(tuple(c for c in made if c.when in (TRUE, condition)), condition, every=tuple(made))
         return
     for way in branches(c.when for c in made):
         together = tuple(c for c in made if _holds(c.when, way.when))
         if together:
-            yield Way(together, way.when, way.full)
+            yield Way(together, way.when, way.full, tuple(made))
 
 
 def _last(constructions: Iterable[Construction]) -> list[Construction]:

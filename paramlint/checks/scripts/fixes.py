@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
 
 from paramlint.checks.scripts.changed import (
     Case,
@@ -16,12 +15,11 @@ from paramlint.checks.scripts.changed import (
     partitioned,
     swapped,
 )
-from paramlint.checks.scripts.sites import Site, Step, chain, names_in
+from paramlint.checks.scripts.inserted import check_of_sets
+from paramlint.checks.scripts.sites import Site, Step, chain, fix_at, joined, names_in
 from paramlint.finding import Fix
 from paramlint.parameter import Plain
-from paramlint.source.interpreter.project import File
 from paramlint.source.prove import Verdict
-from paramlint.source.script import SymbolicGroup
 from paramlint.source.terms import (
     FALSE,
     Const,
@@ -29,7 +27,6 @@ from paramlint.source.terms import (
     Member,
     Op,
     Opaque,
-    Span,
     Term,
     Var,
     both,
@@ -39,18 +36,14 @@ from paramlint.source.terms import (
     walk,
 )
 
-
-def fix_at(file: File, kind: str, node: ast.AST, title: str, data: Mapping[str, Plain] | None = None) -> Fix:
-    """A fix, not a safe one, of the expression or statement that a node is."""
-    span = file.span(node)
-    return Fix(kind, (span.line, span.column), (span.end_line, span.end_column), False, title, data or {})
+__all__ = ["by_identity", "check_of_sets", "for_hole", "for_overlap", "matrices_only"]
 
 
 def for_hole(case: Case) -> Fix | None:
     """What is in no group goes where the rest goes: by an `else`, or by the complement of the other condition."""
     if not case.plain:
         return None
-    return _else(case) or _complement_of_two(case, hole=True)
+    return _else(case) or _complement_of_two(case, hole=True) or _complement_of_parts(case)
 
 
 def for_overlap(case: Case) -> Fix | None:
@@ -143,12 +136,48 @@ def _complement_of_two(case: Case, *, hole: bool) -> Fix | None:
     return next((fix for source, target in pairs if (fix := _complement(case, source, target)) is not None), None)
 
 
+def _complement_of_parts(case: Case) -> Fix | None:
+    """Where more than two conditions share out the parameters: one part of a condition becomes the complement of a part
+    of another, such as `p.ndim < 2` of `p.ndim == 2`. What is doubtful goes to the optimizer that is not Muon."""
+    if len(case.puts) < 3 or not all(p.site is not None for p in case.puts):
+        return None
+    muon = [p for p in case.puts if p.half == "muon"]
+    for source, target in ((s, t) for s in muon or case.puts for t in case.puts if t is not s and t.half != "muon"):
+        one, other = _only_step(source), _only_step(target)
+        if one is None or other is None or (before := case.asked(target, other)) is None:
+            continue
+        for here in joined(other.test):
+            for there in joined(one.test):
+                fix = _part(case, (source, one, there), (target, other, here), before)
+                if fix is not None:
+                    return fix
+    return None
+
+
+def _part(
+    case: Case, source: tuple[Put, Step, ast.expr], target: tuple[Put, Step, ast.expr], before: Term
+) -> Fix | None:
+    """One part of a condition as the complement of a part of another."""
+    (giver, _, there), (taker, other, here) = source, target
+    asked, own = (case.said(put, part) for put, part in ((giver, there), (taker, here)))
+    assert giver.site is not None and taker.site is not None
+    names = _renaming(case, giver.site, there, taker.site, here)
+    if asked is None or own is None or names is None or is_trained(asked) or is_trained(own):
+        return None
+    new = swapped(before, own, over(negated(asked), giver.binder, taker.binder))
+    if new is None or new == before or not _right_way(case, taker, before, new):
+        return None
+    if not partitioned(case.after({other.test: New(before, new, taker.binder)})):
+        return None
+    return _complement_at(case, here, there, names)
+
+
 def _complement(case: Case, source: Put, target: Put) -> Fix | None:
     """The condition of `target` as the complement of that of `source`."""
     one, other = _only_step(source), _only_step(target)
-    if one is None or other is None or source.site is None or target.site is None:
+    if one is None or other is None or source.site is None or target.site is None or one.test is other.test:
         return None
-    names = _renaming(case, source.site, one, target.site, other)
+    names = _renaming(case, source.site, one.test, target.site, other.test)
     if names is None:
         return None
     asked, before = case.asked(source, one), case.asked(target, other)
@@ -161,13 +190,16 @@ def _complement(case: Case, source: Put, target: Put) -> Fix | None:
         return None
     if not partitioned(case.after({other.test: New(before, new, target.binder)})):
         return None
-    text = case.ctx.file.text_of(one.test)
-    title = f"Make it the complement of the condition in line {one.test.lineno}"
+    return _complement_at(case, other.test, one.test, names)
+
+
+def _complement_at(case: Case, here: ast.expr, of: ast.expr, names: dict[str, str]) -> Fix:
     renamed = {k: v for k, v in names.items() if k != v}
-    data: dict[str, Plain] = {"condition": text}
+    data: dict[str, Plain] = {"condition": case.ctx.file.text_of(of)}
     if renamed:
         data["names"] = renamed
-    return fix_at(case.ctx.file, "complement", other.test, title, data)
+    title = f"Make it the complement of the condition in line {of.lineno}"
+    return fix_at(case.ctx.file, "complement", here, title, data)
 
 
 def _only_step(put: Put) -> Step | None:
@@ -176,15 +208,15 @@ def _only_step(put: Put) -> Step | None:
     return steps[0] if len(steps) == 1 and steps[0].holds else None
 
 
-def _renaming(case: Case, source: Site, one: Step, target: Site, other: Step) -> dict[str, str] | None:
+def _renaming(case: Case, source: Site, one: ast.expr, target: Site, other: ast.expr) -> dict[str, str] | None:
     """What the names of one loop are in the other; None where a condition cannot stand there."""
     if case.source.function(source.put) is not case.source.function(target.put):
         return None
     names = {a: b for a, b in zip(source.names, target.names, strict=True) if a}
-    used = names_in(one.test)
+    used = names_in(one)
     if any(not names[n] for n in used & set(names)):
         return None
-    if other.test.lineno < one.test.lineno and used - set(names):
+    if other.lineno < one.lineno and used - set(names):
         return None  # what else it speaks of may not be there yet
     taken = set(target.names) - {""}
     if (used - set(names)) & taken:
@@ -291,99 +323,3 @@ def _apart(case: Case, put: Put, step: Step, out: Term) -> tuple[Plain, ...] | N
 
 def _good(before: Verdict | None, after: Verdict | None) -> bool:
     return partitioned(after) or no_worse(before, after)
-
-
-# A check.
-
-
-def check_of_sets(case: Case) -> Fix | None:
-    """A check in the script itself, where its optimizers have been made, or before it returns what they are to get."""
-    places = [_statement_of(case, c.span) for c in case.way.constructions]
-    if not places or any(p is None for p in places):
-        return None
-    statements = [p for p in places if p is not None]
-    last = statements[-1]
-    if isinstance(last, (ast.Return, ast.FunctionDef, ast.AsyncFunctionDef)):
-        return _before_return(case, last) if all(s is last for s in statements) else None
-    groups = []
-    for c, statement in zip(case.way.constructions, statements, strict=True):
-        match statement:
-            case ast.Assign(targets=[ast.Name() | ast.Attribute() as target], value=value):
-                if case.ctx.file.span(value) != c.span:
-                    return None
-                groups.append(f"{ast.unparse(target)}.param_groups")
-            case _:
-                return None
-    if len({case.source.parents.get(s) for s in statements}) != 1:
-        return None
-    return _check(case, max(statements, key=lambda s: s.lineno), groups=tuple(groups))
-
-
-def _statement_of(case: Case, span: Span) -> ast.stmt | None:
-    node = next(iter(case.source.at(span)), None)
-    return case.source.statement(node) if node is not None else None
-
-
-def _before_return(case: Case, there: ast.stmt) -> Fix | None:
-    """Before groups, lists of parameters, or optimizers are returned."""
-    function = there if not isinstance(there, ast.Return) else case.source.function(there)
-    if not isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)) or len(function.body) < 2:
-        return None
-    *_, before, last = function.body
-    if not isinstance(last, ast.Return) or last.value is None or (isinstance(there, ast.Return) and there is not last):
-        return None
-    if sum(isinstance(n, ast.Return) for n in ast.walk(function)) != 1:
-        return None
-    names = _lists(last.value)
-    groups = case.way.groups
-    if len(names) == len(groups) and not any(_is_dict(case, g) for g in groups if isinstance(last.value, ast.Name)):
-        return _check(case, before, lists=names)
-    if len(names) == 1 and all(_is_dict(case, g) for g in groups):
-        return _check(case, before, groups=names)
-    return None
-
-
-def _lists(node: ast.expr) -> tuple[str, ...]:
-    """The names of the lists in what is returned, or in the calls and dicts there; () where it has others."""
-    match node:
-        case ast.Name(id=name):
-            return (name,)
-        case ast.Tuple(elts=parts) | ast.List(elts=parts):
-            found = [_lists(part) for part in parts]
-        case ast.Dict(keys=keys, values=values):
-            given = [v for k, v in zip(keys, values, strict=True) if getattr(k, "value", None) == "params"]
-            found = [_lists(v) for v in given or values]
-        case ast.Call(args=args, keywords=keywords):
-            params = [k.value for k in keywords if k.arg == "params"]
-            found = [_lists(v) for v in (params or args)[:1]]
-        case _:
-            return ()
-    return tuple(name for names in found for name in names) if all(found) else ()
-
-
-def _is_dict(case: Case, g: SymbolicGroup) -> bool:
-    return any(
-        isinstance(n, ast.Dict) or (isinstance(n, ast.Call) and ast.unparse(n.func) == "dict")
-        for n in case.source.at(g.span)
-    )
-
-
-def _check(case: Case, after: ast.stmt, **data: Plain) -> Fix | None:
-    if not _bound(case, case.root.name, after):
-        return None
-    title = "Check that each parameter is in one group"
-    return fix_at(case.ctx.file, "insert-check", after, title, {"model": case.root.name, **data})
-
-
-def _bound(case: Case, model: str, at: ast.stmt) -> bool:
-    """Whether the model has that name where a statement stands: a parameter of the function, or bound before."""
-    first, *further = model.split(".")
-    if not all(part.isidentifier() for part in (first, *further)):
-        return False
-    function = case.source.function(at)
-    for n in ast.walk(function if function is not None else case.ctx.file.tree):
-        if isinstance(n, ast.arg) and n.arg == first:
-            return True
-        if isinstance(n, ast.Name) and n.id == first and isinstance(n.ctx, ast.Store) and n.lineno < at.lineno:
-            return True
-    return False

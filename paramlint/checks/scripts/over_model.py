@@ -6,10 +6,11 @@ import ast
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from paramlint.checks.scripts import fixes
+from paramlint.checks.scripts import fixes, missing
 from paramlint.checks.scripts.changed import Case, Put, partitioned
 from paramlint.checks.scripts.context import ScriptContext
-from paramlint.checks.scripts.sites import Step, syntax
+from paramlint.checks.scripts.named import named_as
+from paramlint.checks.scripts.sites import Step, fix_at, syntax
 from paramlint.finding import Finding, Fix
 from paramlint.parameter import Inventory, Location, Parameter, Plain
 from paramlint.source.interpreter.entries import Read
@@ -18,11 +19,10 @@ from paramlint.source.terms import Item, Span
 _KEPT_OUT = ("PML201", "PML202", "PML203", "PML205", "PML206")
 _VECTORS, _FROZEN, _UNORDERED = "PML204", "PML104", "PML106"
 #: Parameters in no group, and in two.
-_PARTITION: Mapping[str, Callable[[Case], Fix | None]] = {"PML101": fixes.for_hole, "PML102": fixes.for_overlap}
+_IN_NONE = "PML101"
+_PARTITION: Mapping[str, Callable[[Case], Fix | None]] = {_IN_NONE: fixes.for_hole, "PML102": fixes.for_overlap}
 #: Of `torch.nn`, by how their qualified names end, the more special first.
 _CLASSES = ("EmbeddingBag", "Embedding")
-#: How many parameters a fix names one by one.
-_MOST_NAMED = 8
 
 
 def mended(ctx: ScriptContext, read: Read, findings: Iterable[Finding]) -> Iterator[Finding]:
@@ -49,6 +49,8 @@ def mended(ctx: ScriptContext, read: Read, findings: Iterable[Finding]) -> Itera
                 fix = _trainable(ctx, read, f.location)
             elif f.code in _PARTITION:
                 fix = _partition(ctx, read, _PARTITION[f.code])
+                if fix is None and f.code == _IN_NONE:
+                    fix = _added(ctx, read, f)
         yield replace(f, fix=fix)
 
 
@@ -70,6 +72,12 @@ def _partition(ctx: ScriptContext, read: Read, mend: Callable[[Case], Fix | None
     """The fix that makes the groups a partition, where there is one way to make them."""
     cases = [Case(ctx, w, v.root) for w in ctx.ways(read) for v in w.verdicts if v.root is not None]
     return mend(cases[0]) if len(cases) == 1 and not partitioned(cases[0].verdict) else None
+
+
+def _added(ctx: ScriptContext, read: Read, finding: Finding) -> Fix | None:
+    """The fix that gives what is in no group to one, where it is the same whatever the script's settings are."""
+    cases = [Case(ctx, w, v.root) for w in ctx.ways(read) for v in w.verdicts if v.root is not None]
+    return missing.added(cases[0], finding.parameters) if len(cases) == 1 else None
 
 
 def _place(case: Case, at: Location) -> tuple[Put, Step] | None:
@@ -97,14 +105,15 @@ def _fix(case: Case, put: Put, step: Step, findings: Sequence[Finding]) -> Fix |
         return fixes.matrices_only(case, put, step) if all(p.ndim < 2 for p in found) else None
     owned = {p.name: kind for p in found if (kind := _embedding(inventory, p))}
     named = [p.name for p in found if p.name not in owned]
-    if not found or len(named) > _MOST_NAMED:
+    told = named_as(inventory, named)
+    if not found or told is None:
         return None
+    attributes, endings = told
     classes = tuple(dict.fromkeys(owned.values()))
     data: dict[str, Plain] = {"roles": tuple(sorted({p.role for p in found})) if not owned else ()}
     if classes and classes != ("Embedding",):
         data["classes"] = classes
-    if named:
-        data["attributes"] = tuple(dict.fromkeys(named))
+    data |= {"attributes": attributes, "endings": endings}
     data["needles"] = tuple(_needless(inventory, step.test, {*named} | ({*_all_owned(inventory, classes)})))
     return fixes.by_identity(case, put, step, **{k: v for k, v in data.items() if v or k == "needles"})
 
@@ -146,8 +155,8 @@ def _trainable(ctx: ScriptContext, read: Read, at: Location) -> Fix | None:
                 site = source.site(item.span)
                 title = "Leave out what is frozen"
                 if site is not None:
-                    return fixes.fix_at(ctx.file, "only-trainable", site.loop, title, {"parameter": site.parameter})
+                    return fix_at(ctx.file, "only-trainable", site.loop, title, {"parameter": site.parameter})
                 for node in source.at(item.span):
                     if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".parameters"):
-                        return fixes.fix_at(ctx.file, "only-trainable", node, title)
+                        return fix_at(ctx.file, "only-trainable", node, title)
     return None

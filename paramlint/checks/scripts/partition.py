@@ -13,7 +13,7 @@ from paramlint.finding import Finding, Fix
 from paramlint.source.interpreter.entries import Read
 from paramlint.source.prove import Verdict, possible
 from paramlint.source.script import Collected, Construction, RuntimeCheck
-from paramlint.source.terms import FALSE, Span, both, either, negated
+from paramlint.source.terms import FALSE, Binder, Const, Op, Span, Term, both, either, negated, parts
 from paramlint.source.universe import membership, universe
 from paramlint.source.witness import Witness, describe, spelled
 
@@ -138,12 +138,12 @@ def _only_counted(ctx: ScriptContext, check: RuntimeCheck, fix: Fix | None) -> F
 
 def _together(ctx: ScriptContext, way: Way, verdict: Verdict) -> bool:
     """Whether what is in two groups is stepped twice. Of two optimizers where one has all that the other has, one may
-    be for another stage of the training, or in the place of the other: these count only where one statement makes
-    both."""
+    be for another stage of the training, or in the place of the other, and a module that both have whole may be trained
+    by both in turn: these count only where one statement makes both."""
     witness = verdict.disjoint.witness
     owners = [c for c in way.constructions for _ in c.groups]
     made = list(dict.fromkeys(id(owners[g]) for g in (witness.groups if witness else ())))
-    if len(made) < 2 or verdict.root is None:
+    if len(made) < 2 or verdict.root is None or witness is None:
         return True
     one, other = (next(c for c in way.constructions if id(c) == number) for number in made[:2])
     source = syntax(ctx.file)
@@ -153,6 +153,8 @@ def _together(ctx: ScriptContext, way: Way, verdict: Verdict) -> bool:
         return True
     within = universe(verdict.root)
     a, b = (either(*(both(g.when, membership(g, within)) for g in c.groups)) for c in (one, other))
+    if any(witness.name.startswith(f"{path}.") and _whole(m, way, a, b, within) for m, path in _modules(a, b)):
+        return False
     return all(possible(both(way.when, x, negated(y)), within) for x, y in ((a, b), (b, a)))
 
 
@@ -164,6 +166,19 @@ def _alternatives(source: Syntax, nodes: Sequence[ast.AST | None]) -> bool:
             node = source.parents.get(node)
         tables.append(node)
     return None not in tables and len(set(tables)) == 1
+
+
+def _modules(*terms: Term) -> Iterator[tuple[Term, str]]:
+    """The modules of which all terms speak, each with its path."""
+    for m in set.intersection(*({t for t in parts(term) if isinstance(t, Op) and t.op == "under"} for term in terms)):
+        match m:
+            case Op(args=(_, Const(path))):
+                yield m, str(path)
+
+
+def _whole(module: Term, way: Way, one: Term, other: Term, within: Binder) -> bool:
+    """Whether two optimizers have all that is in a module."""
+    return not any(possible(both(way.when, module, negated(term)), within) for term in (one, other))
 
 
 def _not_provable(ctx: ScriptContext, verdict: Verdict, span: Span | None, fix: Fix | None) -> Finding:
