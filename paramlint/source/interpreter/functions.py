@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from paramlint.source.interpreter import calls, instances
-from paramlint.source.interpreter import defaults as defaults_left
 from paramlint.source.interpreter.project import concerns
 from paramlint.source.interpreter.values import (
     Bag,
@@ -167,14 +166,6 @@ def _parameters(function: Function) -> list[ast.arg]:
     return [*given.posonlyargs, *given.args]
 
 
-def _expressions(function: Function, node: ast.AST, names: Sequence[str]) -> list[tuple[str, ast.expr]]:
-    """What a call gives for each parameter, as far as its text tells."""
-    if not isinstance(node, ast.Call) or any(isinstance(a, ast.Starred) for a in node.args):
-        return []
-    own = names[1:] if function.self is not None else names
-    return [*zip(own, node.args, strict=False), *((k.arg, k.value) for k in node.keywords if k.arg)]
-
-
 def _bind(
     r: Reader, function: Function, scope: Scope, given: Sequence[Value], named: dict[str, Value], node: ast.AST
 ) -> None:
@@ -204,10 +195,6 @@ def _bind(
                 scope.settings.add(name)
         else:
             scope.names[name] = instances.annotated(r, Opaque(name), annotations.get(name), function.scope)
-    for name, expression in _expressions(function, node, names):
-        again = defaults_left.computed(r, expression, scope.names[name]) if name in scope.names else None
-        if again is not None:
-            scope.computed[name] = again
     if args.vararg is not None:
         scope.names[args.vararg.arg] = Row(tuple(values[len(names) :]))
     if args.kwarg is not None:
