@@ -151,3 +151,13 @@ else:
 return AdamW(params) if args.name == "adamw" else Muon(params)
 """
     assert codes(body) == []
+
+
+def test_a_muon_that_is_not_read_has_the_first_of_two_lists() -> None:
+    body = """\
+from lab import Muon as Other
+a = [p for p in model.parameters() if p.ndim >= 2]
+b = [p for p in model.parameters() if p.ndim < 2]
+return Other(a, b, lr=0.02, adamw_lr=3e-4)
+"""
+    assert [code for code, _ in codes(body)] == ["PML509"]

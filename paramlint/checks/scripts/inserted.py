@@ -181,7 +181,7 @@ def _before_return(case: Case, there: ast.stmt) -> Fix | None:
         return None
     names = _lists(last.value)
     groups = case.way.groups
-    if any(g.container in ("iterator", "generator") for g in groups) or not all(is_list(function, n) for n in names):
+    if any(_runs_out(case, function, g) for g in groups) or not all(is_list(function, n) for n in names):
         return None
     if len(names) == len(groups) and not any(_is_dict(case, g) for g in groups if isinstance(last.value, ast.Name)):
         return _check(case, before, lists=names)
@@ -253,8 +253,28 @@ def _makes_list(value: ast.expr | None) -> bool:
             return True
         case ast.Call(func=ast.Name(id=name)):
             return name in _LISTS
-        case ast.BinOp(left=left, op=ast.Add(), right=right):
-            return _makes_list(left) or _makes_list(right)
+        case ast.BinOp(op=ast.Add()):
+            return True  # no iterator can be added to
+    return False
+
+
+def _runs_out(case: Case, function: Function, g: SymbolicGroup) -> bool:
+    """Whether what a group is made of may be an iterator, which a check would use up."""
+    if g.container in ("iterator", "generator"):
+        return True
+    for node in case.source.at(g.span):
+        match node:
+            case ast.Dict(keys=keys, values=values):
+                given = [v for k, v in zip(keys, values, strict=True) if getattr(k, "value", None) == "params"]
+            case ast.Call(keywords=keywords):
+                given = [k.value for k in keywords if k.arg == "params"]
+            case _:
+                continue
+        for value in given:
+            if isinstance(value, ast.Name) and not is_list(function, value.id):
+                return True
+            if isinstance(value, (ast.Call, ast.GeneratorExp)) and not _makes_list(value):
+                return True
     return False
 
 

@@ -205,6 +205,8 @@ def construct(r: Reader, optimizer: OptimizerClass, given: Given, node: ast.Call
         named = _by_name(r, made, given) | named
     halves = {half: named.pop(key) for half, keys in (("muon", _MUON), ("adam", _ADAM)) for key in keys if key in named}
     groups: Value | None = next((named.pop(k) for k in _GROUPS if k in named), None)
+    if made is None and groups is None and not halves and _two_lists(optimizer, given):
+        halves = {"muon": given.values[0], "adam": given.values[1]}
     if groups is None and not halves:
         groups = _groups(given) or (given.values[0] if given.values else None)
     place = replace(r.place, span=r.seen_from_here(r.span(node)))
@@ -218,6 +220,12 @@ def construct(r: Reader, optimizer: OptimizerClass, given: Given, node: ast.Call
     walks.consumed(r, given, node)
     r.made.append(result)
     return result
+
+
+def _two_lists(optimizer: OptimizerClass, given: Given) -> bool:
+    """Whether a Muon that was not read is given two lists, as Moonlight's is: its own, then Adam's."""
+    unread = optimizer.profile is None and optimizer.kind in ("muon", "unknown") and optimizer.is_muon
+    return unread and len(given.values) > 1 and all(holds(v) and not _has_groups(v) for v in given.values[:2])
 
 
 def _by_name(r: Reader, made: Class, given: Given) -> dict[str, Value]:
