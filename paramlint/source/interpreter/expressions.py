@@ -153,7 +153,12 @@ def attribute(r: Reader, of: Value, name: str, node: ast.expr) -> Value:
 
 def _groups(r: Reader, of: Made, node: ast.expr) -> Value:
     """The groups of an optimizer: torch makes a list of dicts of whatever it is given."""
-    given = of.groups
+    return _as_list(r, of.groups, node)
+
+
+def _as_list(r: Reader, given: Value, node: ast.expr) -> Value:
+    if isinstance(given, Phi):
+        return r.merge(given.when, _as_list(r, given.then, node), _as_list(r, given.otherwise, node))
     if not isinstance(given, Bag):
         return given
     given = replace(given, kind="list")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from paramlint.source.interpreter.values import Bag, Phi, Place, Row, Table, Value
@@ -21,10 +22,26 @@ def walked(r: Reader, bag: Bag, node: ast.AST) -> None:
 
 
 def consumed(r: Reader, given: Given, node: ast.Call) -> None:
-    """An optimizer makes lists of what it is given."""
+    """An optimizer makes lists of what it is given, in the groups themselves."""
     for value, arg in _arguments(given, node):
         for bag in _iterators(r, value):
             walked(r, bag, arg)
+        _listed(value)
+
+
+def _listed(value: Value) -> None:
+    """Groups have lists once an optimizer has them."""
+    if isinstance(value, Phi):
+        _listed(value.then)
+        _listed(value.otherwise)
+    elif isinstance(value, Table):
+        for i, e in enumerate(value.entries):
+            if e.key == Const("params") and isinstance(e.value, Bag) and e.value.once:
+                value.entries[i] = replace(e, value=replace(e.value, kind="list", walks=[]))
+    elif isinstance(value, (Bag, Row)):
+        for held in [e.value for e in value.entries] if isinstance(value, Bag) else value.values:
+            if isinstance(held, (Table, Row, Phi)):
+                _listed(held)
 
 
 def handed(r: Reader, given: Given, node: ast.Call) -> None:
